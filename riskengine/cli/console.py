@@ -1,0 +1,96 @@
+"""What all commands show with: the two consoles, steps that take time, amounts and counts in words.
+
+INVARIANTS: results go to stdout, progress and errors to stderr; where that is no terminal, a step is one plain line when it begins
+and one when it is done, without control codes; nothing waits silently for more than two seconds.
+
+Used by every command.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+OUT: Final = Console(highlight=False)
+ERR: Final = Console(highlight=False, stderr=True)
+
+
+class Step:
+    """A piece of work under way; made by `step`."""
+
+    def __init__(self, title: str, progress: Progress | None, task: TaskID | None) -> None:
+        self.title = title
+        self.result = ""
+        self._progress = progress
+        self._task = task
+
+    def update(self, done: float, total: float | None, what: str = "") -> None:
+        """Tells how far it is.
+
+        Args:
+            done: Units done.
+            total: Units in all; None where nobody knows.
+            what: What is being done, in a few words.
+        """
+        if self._progress is not None and self._task is not None:
+            title = f"{self.title}: {what}" if what else self.title
+            self._progress.update(self._task, completed=done, total=total, description=title)
+
+    def say(self, result: str) -> None:
+        """Sets what is told beside the title when it is done."""
+        self.result = result
+
+
+@contextmanager
+def step(title: str, *, console: Console = ERR) -> Iterator[Step]:
+    """Shows a piece of work: a bar while it runs, one line when it is done.
+
+    Args:
+        title: What is done, as a sentence without its end.
+        console: Where.
+    """
+    started_s = time.monotonic()
+    if console.is_terminal:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=console, transient=True) as progress:
+            current = Step(title, progress, progress.add_task(title, total=None))
+            yield current
+    else:
+        console.print(f"{title} ...", markup=False, soft_wrap=True)
+        current = Step(title, None, None)
+        yield current
+    _done(console, current, time.monotonic() - started_s)
+
+
+def _done(console: Console, done: Step, elapsed_s: float) -> None:
+    line = Text.assemble(("ok ", "green"), done.title if console.is_terminal else "")
+    if done.result:
+        line.append(f"{': ' if console.is_terminal else ''}{done.result}")
+    line.append(f" ({elapsed_s:.1f} s)" if console.is_terminal or done.result else f"{elapsed_s:.1f} s", "dim")
+    console.print(line, soft_wrap=not console.is_terminal)
+
+
+def configure_logging(level: int = logging.WARNING) -> None:
+    """Sends the log of this process to stderr."""
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+
+
+def plural(count: int, noun: str, plural_noun: str = "") -> str:
+    """Returns a count with its noun, e.g. ``1 row``, ``2,000 rows``."""
+    return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"
+
+
+def megabytes(count: int) -> str:
+    """Returns a number of bytes in words."""
+    return f"{count / 1e6:,.1f} MB" if count >= 100_000 else f"{count / 1e3:,.1f} kB"

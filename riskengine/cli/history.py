@@ -1,0 +1,128 @@
+"""`history import` and `history load`: past payments of the user's own, into a file and into a running engine."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from riskengine.cli.console import ERR, OUT, plural, step
+from riskengine.cli.failures import UsageProblem
+from riskengine.errors import HistoryError, RiskEngineError
+
+if TYPE_CHECKING:
+    from riskengine.cli.loading import LoadReport
+    from riskengine.lab.importer import ImportReport
+
+REASONS_SHOWN = 8
+
+
+def history_import(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A file of past payments, .csv or .parquet.")],
+    mapping: Annotated[
+        str, typer.Option("--mapping", metavar="M.yaml", help="Which of its columns mean what; or handbook, aws_...")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="H.parquet", help="The history to write.")],
+    rows_max: Annotated[int | None, typer.Option("--rows", min=1, help="Stop after so many rows, to try a mapping.")] = None,
+) -> None:
+    """Turns any CSV or Parquet file into a history. Rows that cannot be read are written aside, with the reason."""
+    from riskengine.lab.importer import import_history, mapping_path
+
+    try:
+        file = mapping_path(mapping)
+    except HistoryError as error:
+        raise UsageProblem(error.message) from None
+    with step(f"Importing {source}") as shown:
+        report = import_history(
+            source, file, out, rows_max=rows_max, progress=lambda done, total: shown.update(done, total)
+        )
+        shown.say(plural(report.rows_written, "event"))
+    show_import(report)
+
+
+def show_import(report: "ImportReport") -> None:
+    """Shows what an import did."""
+    table = Table("column of the history", "from", box=None, pad_edge=False)
+    for column in report.columns:
+        if column.status != "not mapped":
+            table.add_row(column.name, column.source if column.status == "mapped" else f'always "{column.source}"')
+    OUT.print(table)
+    absent = [column.name for column in report.columns if column.status == "not mapped"]
+    if absent:
+        OUT.print(f"[dim]not mapped, so missing:[/dim] {', '.join(absent)}")
+    if report.unused_columns:
+        OUT.print(f"[dim]not used, of the source:[/dim] {escape(', '.join(report.unused_columns))}")
+    if report.reordered:
+        OUT.print("The source was not in order of time; the history is.")
+    OUT.print(f"{plural(report.rows_read, 'row')} read, {report.rows_written:,} written to {report.target}.", soft_wrap=True)
+    if report.rows_rejected:
+        OUT.print(
+            f"[yellow]{plural(report.rows_rejected, 'row')} could not be an event[/yellow] and went to "
+            f"{escape(str(report.rejected_path))}:",
+            soft_wrap=True,
+        )
+        for reason, count in list(report.reasons.items())[:REASONS_SHOWN]:
+            OUT.print(f"  {count:>9,}  {reason}", markup=False, soft_wrap=True)
+        if len(report.reasons) > REASONS_SHOWN:
+            OUT.print(f"  ... and {len(report.reasons) - REASONS_SHOWN} more reasons")
+    OUT.print(f"Next: riskengine train {report.target} --config starter --name mine", markup=False, soft_wrap=True)
+
+
+def history_load(
+    history: Annotated[Path, typer.Argument(metavar="HISTORY", help="A history, .parquet or .csv.")],
+    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where the server listens.")] = "127.0.0.1:50051",
+    concurrency: Annotated[int, typer.Option(min=1, max=200, help="Calls under way at once.")] = 32,
+) -> None:
+    """Folds a history into a running engine (warm start), labels at the time they became known. Repeating it is harmless."""
+    import asyncio
+
+    from riskengine.cli.loading import load_history, write_refused
+    from riskengine.lab.history import open_history
+    from riskengine.server.client import RiskClient
+
+    reader = open_history(history)
+    total = reader.row_count
+    with RiskClient(address) as client:
+        client.wait_serving(3.0)
+    with step(f"Loading {history} into {address}") as shown:
+        report = asyncio.run(
+            load_history(
+                reader,
+                address,
+                concurrency=concurrency,
+                now_us=time.time_ns() // 1000,
+                on_progress=lambda done: shown.update(done, total),
+            )
+        )
+        shown.say(plural(report.recorded, "event"))
+    aside = history.with_name(f"{history.stem}.refused.csv")
+    if report.refused:
+        write_refused(report, aside)
+    show_load(report, aside)
+
+
+def show_load(report: "LoadReport", aside: Path) -> None:
+    """Shows what a load did.
+
+    Args:
+        report: Of the load.
+        aside: Where refused rows were written.
+
+    Raises:
+        RiskEngineError: Some rows were refused.
+    """
+    OUT.print(f"{plural(report.recorded, 'event')} and {plural(report.outcomes, 'fraud label')} are in the journal.")
+    if report.outcomes_ahead:
+        OUT.print(f"{plural(report.outcomes_ahead, 'label')} lie in the future and were not reported.")
+    if report.too_late:
+        ERR.print(
+            f"[yellow]{plural(report.too_late, 'event')} entered no window[/yellow]: the engine has already seen newer ones. "
+            "Load histories before live traffic, oldest first."
+        )
+    if report.refused:
+        for reason, count in report.reasons.most_common(REASONS_SHOWN):
+            ERR.print(f"  {count:>9,}  {reason}", markup=False)
+        refused = plural(sum(report.reasons.values()), "row")
+        raise RiskEngineError(f"{refused} refused, listed in {aside}; correct them and load the history again")

@@ -1,0 +1,109 @@
+"""`score`: one payment from a file, one decision on the screen."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from riskengine.cli.console import OUT
+from riskengine.cli.failures import UsageProblem
+from riskengine.errors import RiskEngineError
+
+if TYPE_CHECKING:
+    from riskengine.v1.risk_service_pb2 import ScoreTransactionRequest
+
+FILE_BYTES_MAX = 1 << 20
+
+
+def score(
+    file: Annotated[Path, typer.Argument(metavar="FILE.json", help="A ScoreTransactionRequest, or just a Transaction.")],
+    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where the server listens.")] = "127.0.0.1:50051",
+    raw: Annotated[bool, typer.Option("--json", help="Print the reply as JSON.")] = False,
+    timeout_s: Annotated[float, typer.Option(min=0.001, help="Deadline, seconds.")] = 5.0,
+) -> None:
+    """Sends one payment to a running server and prints the decision. "-" reads standard input.
+
+    A Transaction without eventTime is scored as of now; without a request id, one is made from its bytes, so that sending
+    the same file again returns the stored decision.
+    """
+    request = read_request(_text_of(file), name=str(file))
+    import grpc
+    from google.protobuf import json_format
+
+    from riskengine.cli.decisions import show_decision
+    from riskengine.server.client import RiskClient, describe
+
+    with RiskClient(address) as client:
+        try:
+            reply = client.service.ScoreTransaction(request, timeout=timeout_s, wait_for_ready=False)
+        except grpc.RpcError as error:
+            if _nobody_there(error):
+                raise RiskEngineError(
+                    f"nothing answers at {address}; start a server with: riskengine serve, or name another --address"
+                ) from None
+            raise RiskEngineError(describe(error)) from None
+    if raw:
+        sys.stdout.write(json_format.MessageToJson(reply.decision) + "\n")
+        return
+    show_decision(reply.decision, OUT)
+
+
+def read_request(text: str, *, name: str) -> "ScoreTransactionRequest":
+    """Reads protobuf JSON.
+
+    Args:
+        text: A ScoreTransactionRequest or a Transaction.
+        name: Of the file, for messages.
+
+    Raises:
+        UsageProblem: It is neither.
+    """
+    from google.protobuf import json_format
+    from google.protobuf.message import DecodeError
+
+    from riskengine.v1.risk_service_pb2 import ScoreTransactionRequest
+
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise UsageProblem(f"{name} is not JSON: {error}; riskengine init writes an example_payment.json") from None
+    if not isinstance(data, dict):
+        raise UsageProblem(f"{name} must hold one JSON object, a ScoreTransactionRequest or a Transaction")
+    whole = data if "transaction" in data else {"transaction": data}
+    request = ScoreTransactionRequest()
+    try:
+        json_format.ParseDict(whole, request)
+    except (json_format.ParseError, DecodeError) as error:
+        raise UsageProblem(f"{name}: {error}; fields are those of protos/riskengine/v1/transaction.proto") from None
+    if not request.request_id:
+        request.request_id = _request_id(text)
+    if not request.transaction.HasField("event_time"):
+        request.transaction.event_time.FromMicroseconds(time.time_ns() // 1000)
+        if not whole.get("requestId", whole.get("request_id")):
+            request.request_id = _request_id(f"{text}{request.transaction.event_time}")
+    return request
+
+
+def _request_id(text: str) -> str:
+    from hashlib import blake2b
+
+    return f"score-{blake2b(text.encode(), digest_size=12).hexdigest()}"
+
+
+def _text_of(file: Path) -> str:
+    if str(file) == "-":
+        return sys.stdin.read(FILE_BYTES_MAX)
+    if not file.is_file():
+        raise UsageProblem(f"{file}: no such file; riskengine init writes an example_payment.json")
+    try:
+        return file.read_bytes()[:FILE_BYTES_MAX].decode()
+    except UnicodeDecodeError:
+        raise UsageProblem(f"{file} is not UTF-8 text; it must hold JSON") from None
+
+
+def _nobody_there(error: object) -> bool:
+    details = str(getattr(error, "details", lambda: "")())
+    return "failed to connect" in details or "Connection refused" in details or "DNS" in details

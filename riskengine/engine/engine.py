@@ -1,0 +1,145 @@
+"""The engine: commands in, durable decisions out.
+
+INVARIANTS: one writer, one thread. Room in the journal is reserved before state moves; a decision leaves only when its frame is
+synced; after a failed write or sync the object refuses everything, for memory may be ahead of the disk. The state after
+opening is that of folding the journal, which holds decisions as they were given.
+
+Used by `engine.loop` (the process), `lab`, tests, notebooks.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from riskengine.engine.configuration import Configuration
+from riskengine.engine.pipeline import Pipeline, Timings
+from riskengine.engine.recovery import Journaled, open_journal
+from riskengine.engine.state import State
+from riskengine.journal.directory import make_journal_id
+from riskengine.types import Array, EngineLimits, ReplyStatus
+
+Progress = Callable[[int, int], None]
+
+
+class Engine:
+    """An engine over one data directory. Use `Engine.open`.
+
+    Args:
+        journaled: The directory's lock, its journal opened for writing, and what was in it.
+        configuration: Active configuration, with its revision.
+        state: Folded from the journal.
+        limits: Bounds.
+    """
+
+    def __init__(self, journaled: Journaled, configuration: Configuration, state: State, limits: EngineLimits) -> None:
+        self._journaled = journaled
+        self._limits = limits
+        self.configuration = configuration
+        self.state = state
+        self.pipeline = Pipeline(configuration, state, limits)
+
+    @classmethod
+    def open(
+        cls,
+        data_dir: Path,
+        configuration: Configuration,
+        *,
+        limits: EngineLimits,
+        segment_bytes: int = 64 << 20,
+        new_journal_id: bytes | None = None,
+        on_progress: Progress | None = None,
+    ) -> "Engine":
+        """Opens a data directory, creating it if it is new.
+
+        Args:
+            data_dir: Holds the journal and the models it refers to; locked until `close`.
+            configuration: To be active; an activation is journaled if it differs from the last one.
+            limits: Bounds of memory and work.
+            segment_bytes: Size of one journal segment, bytes.
+            new_journal_id: 16 bytes that name the journal if there is none yet; random by default.
+            on_progress: Called with (bytes folded, bytes in all) while the journal is folded.
+
+        Raises:
+            StartRefused: Another engine has the directory.
+            JournalCorrupt: The journal holds bytes that are neither a frame nor a torn tail.
+        """
+        journaled, active, state = open_journal(
+            data_dir,
+            configuration,
+            limits=limits,
+            segment_bytes=segment_bytes,
+            new_journal_id=new_journal_id or make_journal_id(),
+            on_progress=on_progress,
+        )
+        return cls(journaled, active, state, limits)
+
+    @property
+    def timings(self) -> Timings:
+        """Where the time went; for benchmarks."""
+        return self.pipeline.timings
+
+    @property
+    def sequence(self) -> int:
+        """Sequence of the last durable command."""
+        return self.state.sequence
+
+    def commit(self, events: Array) -> tuple[npt.NDArray[np.int64], Array]:
+        """Applies a batch and makes it durable.
+
+        Args:
+            events: Rows of EVENT, at most `batch_rows_max`; their sequence is assigned here, and received_time_us is raised
+                to that of the row before where it falls.
+
+        Returns:
+            ReplyStatus int64[n] and one row of DECISION for each.
+
+        Raises:
+            JournalFull: Nothing moved; worth a retry.
+            JournalFault: The process must end.
+        """
+        count = len(events)
+        assert 0 < count <= self._limits.batch_rows_max, "a batch has its bound"
+        self._journaled.writer.reserve(count)
+        screened = self.state.recent.screen(events)
+        new = screened.new
+        if not new.any():
+            return screened.statuses, screened.known()
+        fresh = events if new.all() else events[new]
+        self._number(fresh)
+        decisions = self.pipeline.apply(fresh)
+        self._journaled.commit(fresh, decisions, self.timings)
+        return screened.statuses, self.state.recent.settle(screened, decisions)
+
+    def _number(self, events: Array) -> None:
+        """Assigns sequences and keeps received times from falling."""
+        state = self.state
+        events["sequence"] = np.arange(state.sequence + 1, state.sequence + 1 + len(events))
+        times = np.maximum.accumulate(np.maximum(events["received_time_us"], state.received_time_us))
+        events["received_time_us"] = times
+        state.sequence += len(events)
+        state.received_time_us = int(times[-1])
+
+    def get_decisions(self, keys: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], Array]:
+        """Finds recent decisions.
+
+        Args:
+            keys: uint64[n, 2], request_key and request_check.
+
+        Returns:
+            ReplyStatus int64[n], REPEATED or NOT_FOUND, and rows of DECISION.
+        """
+        statuses, decisions = self.state.recent.lookup(keys)
+        scored = decisions["verdict"] != 0
+        statuses[~scored] = int(ReplyStatus.NOT_FOUND)
+        return statuses, decisions
+
+    def catalog(self) -> list[dict[str, Any]]:
+        """Returns the names of every revision that a stored decision may refer to, the active one last."""
+        return self._journaled.catalog
+
+    def close(self) -> None:
+        """Releases the directory."""
+        self._journaled.close()

@@ -1,0 +1,267 @@
+"""The kernel that folds: each event of a batch in order, through the tables, velocity and linkage.
+
+One loop over events instead of one call for each stage and batch: an event must see what the event before it changed,
+also in tables that the stages share, whatever batch they came in.
+
+INVARIANT: nothing here depends on the length of the batch. Called by `engine.pipeline`.
+"""
+
+from riskengine.jit import kernel
+from riskengine.linkage.kernels import linkage_event
+from riskengine.tables.kernels import entity_find, entity_touch, relations_event
+from riskengine.tables.layout import (
+    COUNTER_LATE_DROPPED,
+    COUNTER_NEWEST_US,
+    FLAG_THINNED,
+    HEAD_CURVE,
+    HEAD_FIRST_TIME,
+    HEAD_FLAGS,
+    HEAD_LAST_TIME,
+    HEAD_TOUCHES,
+    TYPE_RETENTION_US,
+)
+from riskengine.types import EVENT_WORD, TAG_WORD_FIRST, DecisionFlag, Kind, Stage
+from riskengine.velocity.kernels import curve_insert, curve_read, curve_read_empty, curve_room
+from riskengine.velocity.layout import (
+    PROFILE_EPSILON_SHIFT,
+    PROFILE_FEATURE,
+    PROFILE_FEATURES,
+    PROFILE_HORIZON_US,
+    PROFILE_INCREMENT,
+    PROFILE_MEASURES,
+    PROFILE_ROWS_MAX,
+    PROFILE_TYPE,
+    PROFILE_WINDOW,
+    PROFILE_WINDOWS,
+)
+
+_TIME = EVENT_WORD["event_time_us"]
+_KIND = EVENT_WORD["kind"]
+_SKIP = EVENT_WORD["skip_stages"]
+_OUTCOME = int(Kind.OUTCOME)
+_SCORE = int(Kind.SCORE)
+_VELOCITY = int(Stage.VELOCITY)
+_LINKAGE = int(Stage.LINKAGE)
+_FOLDED = int(DecisionFlag.FOLDED)
+_APPROXIMATE = int(DecisionFlag.APPROXIMATE)
+
+
+@kernel()
+def profile_event(
+    heads,
+    arena,
+    free,
+    counters,
+    entity,
+    profile,
+    increments_row,
+    time_us,
+    fold,
+    read,
+    windows,
+    reads,
+    features,
+    valid,
+    row,
+):
+    """Folds one event into one entity's curve and answers the profile's features."""
+    first = profile[PROFILE_INCREMENT]
+    measures = profile[PROFILE_MEASURES]
+    width = measures + 1
+    inserted = False
+    adds = False
+    for measure in range(first, first + measures):
+        adds = adds or increments_row[measure] != 0
+    if fold and adds:
+        count = curve_room(
+            heads,
+            arena,
+            free,
+            counters,
+            entity,
+            width,
+            profile[PROFILE_ROWS_MAX],
+            profile[PROFILE_HORIZON_US],
+            profile[PROFILE_EPSILON_SHIFT],
+            counters[COUNTER_NEWEST_US],
+        )
+        if count > 0:
+            curve_insert(heads, arena, entity, width, count, time_us, increments_row, first)
+            inserted = True
+    if not read:
+        return
+    window_end = profile[PROFILE_WINDOW] + profile[PROFILE_WINDOWS]
+    read_end = profile[PROFILE_FEATURE] + profile[PROFILE_FEATURES]
+    own_windows = windows[profile[PROFILE_WINDOW] : window_end]
+    own_reads = reads[profile[PROFILE_FEATURE] : read_end]
+    if entity < 0 or heads[entity, HEAD_CURVE] == 0:
+        curve_read_empty(first, increments_row, own_reads, own_windows, features, valid, row)
+        return
+    curve_read(
+        heads,
+        arena,
+        entity,
+        measures,
+        first,
+        increments_row,
+        inserted,
+        time_us,
+        own_windows,
+        own_reads,
+        features,
+        valid,
+        row,
+    )
+
+
+@kernel()
+def profiles_event(
+    heads, arena, free, counters, entities, tags, profiles, increments_row, time_us, fold, read, windows, reads, features,
+    valid, row,
+):  # fmt: skip
+    """Folds one event into the curves of all its entities and answers their features.
+
+    Returns:
+        Whether an answer comes from a curve that was thinned.
+    """
+    approximate = False
+    for index in range(len(profiles)):
+        entity_type = profiles[index, PROFILE_TYPE]
+        entity = entities[entity_type]
+        if tags[entity_type] == 0:
+            continue
+        profile_event(
+            heads, arena, free, counters, entity, profiles[index], increments_row, time_us, fold, read, windows, reads,
+            features, valid, row,
+        )  # fmt: skip
+        if entity >= 0:
+            approximate = approximate or (heads[entity, HEAD_FLAGS] & FLAG_THINNED) != 0
+    return approximate
+
+
+@kernel()
+def resolve_entities(slot_tags, slot_entities, heads, arena, types, free, counters, tags, time_us, fold, entities):
+    """Finds the entities of one event, adding the new ones if it is folded.
+
+    Args:
+        tags: int64[entity types], 0 where absent.
+        entities: int64[entity types], written: index in ``heads``, -1 where absent or unknown.
+    """
+    for entity_type in range(len(entities)):
+        entities[entity_type] = -1
+        tag = tags[entity_type]
+        if tag == 0 or types[entity_type, TYPE_RETENTION_US] == 0:
+            continue
+        if fold:
+            newest_us = counters[COUNTER_NEWEST_US]
+            entities[entity_type] = entity_touch(
+                slot_tags, slot_entities, heads, arena, types, free, newest_us, entity_type, tag, time_us
+            )
+        else:
+            entities[entity_type] = entity_find(slot_tags, slot_entities, types, entity_type, tag)
+
+
+@kernel()
+def read_first_seen(heads, entities, time_us, first_seen, features, valid, row):
+    """Answers how long each known entity has been known; a new one has no answer."""
+    for entity_type in range(len(entities)):
+        entity = entities[entity_type]
+        column = first_seen[entity_type]
+        if entity >= 0 and column >= 0 and heads[entity, HEAD_TOUCHES] > 0:
+            features[row, column] = max(time_us - heads[entity, HEAD_FIRST_TIME], 0) / 1e6
+            valid[row, column] = 1
+
+
+@kernel()
+def touch_entities(heads, entities, time_us):
+    """Counts one folded event for each of its entities."""
+    for entity_type in range(len(entities)):
+        entity = entities[entity_type]
+        if entity >= 0:
+            heads[entity, HEAD_TOUCHES] += 1
+            heads[entity, HEAD_LAST_TIME] = max(heads[entity, HEAD_LAST_TIME], time_us)
+            heads[entity, HEAD_FIRST_TIME] = min(heads[entity, HEAD_FIRST_TIME], time_us)
+
+
+@kernel(
+    "int64(int64[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[::1], int64[:,::1], int64[:,::1],"
+    " int64[:,::1], int64[:,::1], int64[::1], int32[::1], int64[:,::1], int64[::1], int64[:,::1], int64[::1], int64[::1],"
+    " int64[:,::1], float64[:,::1], uint8[:,::1], int64[::1], int64[::1], int64)"
+)
+def fold_events(
+    events,
+    increments,
+    profiles,
+    windows,
+    reads,
+    first_seen,
+    relations,
+    relation_reads,
+    links,
+    link_columns,
+    slot_tags,
+    slot_entities,
+    heads,
+    arena,
+    types,
+    free,
+    counters,
+    nodes,
+    features,
+    valid,
+    flags,
+    entities,
+    lateness_us,
+):
+    """Folds a batch in order and writes the features of each event as of that event.
+
+    Args:
+        events: int64[n, EVENT_WORDS].
+        increments: int64[n, M], what each event adds to each measure.
+        profiles, windows, reads, first_seen: the velocity plan.
+        relations, relation_reads: the relation plan.
+        links, link_columns: the linkage plan.
+        slot_tags … counters: the store; changed.
+        nodes: int64[N, NODE_WORDS]; changed.
+        features: float64[n, F], written where present.
+        valid: uint8[n, F], 1 where present.
+        flags: int64[n], FOLDED and APPROXIMATE are added.
+        entities: int64[entity types], scratch.
+        lateness_us: How much older than the newest an event may be and still be folded, microseconds.
+
+    Returns:
+        The number of events folded.
+    """
+    folded = 0
+    for row in range(len(events)):
+        time_us = events[row, _TIME]
+        outcome = events[row, _KIND] == _OUTCOME
+        fold = time_us >= counters[COUNTER_NEWEST_US] or counters[COUNTER_NEWEST_US] - time_us <= lateness_us
+        if fold:
+            folded += 1
+            flags[row] |= _FOLDED
+            counters[COUNTER_NEWEST_US] = max(counters[COUNTER_NEWEST_US], time_us)
+        else:
+            counters[COUNTER_LATE_DROPPED] += 1
+        scored = events[row, _KIND] == _SCORE
+        read = scored and (events[row, _SKIP] & _VELOCITY) == 0
+        tags = events[row, TAG_WORD_FIRST : TAG_WORD_FIRST + len(entities)]
+        resolve_entities(slot_tags, slot_entities, heads, arena, types, free, counters, tags, time_us, fold, entities)
+        if read and fold:
+            read_first_seen(heads, entities, time_us, first_seen, features, valid, row)
+        approximate = profiles_event(
+            heads, arena, free, counters, entities, tags, profiles, increments[row], time_us, fold, read, windows, reads,
+            features, valid, row,
+        )  # fmt: skip
+        relate = fold and not outcome
+        estimated = relations_event(
+            heads, arena, free, counters, entities, tags, time_us, relate, read, relations, relation_reads, features,
+            valid, row,
+        )  # fmt: skip
+        link_read = scored and (events[row, _SKIP] & _LINKAGE) == 0
+        linkage_event(heads, nodes, counters, entities, relate, link_read, links, link_columns, features, valid, row)
+        if fold:
+            touch_entities(heads, entities, time_us)
+        if read and (approximate or estimated):
+            flags[row] |= _APPROXIMATE
+    return folded

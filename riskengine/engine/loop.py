@@ -1,0 +1,307 @@
+"""The engine process: read what waits, apply it, make it durable, answer. Again.
+
+A plain loop over `poll`: no event loop, no thread, no gRPC. It is started by the supervisor as ``python -m
+riskengine.engine.loop CONFIG_DIR`` and tells what it is doing as lines of JSON on stdout, its log on stderr.
+
+    {"stage": "kernels", "done": 3, "total": 11, "module": name of the next, "compiling": bool}
+    {"stage": "kernels", "waiting": true}             another process is compiling them
+    {"stage": "configuration"}
+    {"stage": "recovery", "done": bytes, "total": bytes}
+    {"stage": "serving"}
+    {"stage": "refused", "error": class, "message": text, "problems": [[file, line, column, message], ..]}
+
+INVARIANTS: an answer leaves only after `Engine.commit` returned, that is after its frame is synced; a fault of the
+journal, or any exception nobody expected, ends the process at once (memory may be ahead of the disk; the restart
+replays); one front's fault never ends it. SIGTERM, SIGINT and the end of stdin finish what was read, and end it with
+status 0.
+
+Called by `server.supervisor`; `EngineLoop` also by tests.
+"""
+
+import argparse
+import gc
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from riskengine.clock import Clock, SystemClock
+from riskengine.errors import ConfigError, JournalFault, JournalFull, RiskEngineError
+from riskengine.types import EVENT, LAYOUT_VERSION, Array, ReplyStatus
+
+from .fronts import Fronts, Part, Question
+from .link import listen
+
+logger = logging.getLogger(__name__)
+
+EXIT_DONE: Final = 0
+EXIT_FAULT: Final = 1
+EXIT_CONFIG: Final = 2
+EXIT_REFUSED: Final = 3
+PROGRESS_EVERY_US: Final = 100_000
+FAREWELL_MS: Final = 1_000
+"""How long fronts may take to read their last answers."""
+
+Report = Callable[..., None]
+
+
+class CommittingEngine(Protocol):
+    """What the loop needs of an engine; `engine.engine.Engine` is it."""
+
+    def commit(self, events: Array) -> tuple[npt.NDArray[np.int64], Array]:
+        """As `Engine.commit`."""
+        ...
+
+    def get_decisions(self, keys: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], Array]:
+        """As `Engine.get_decisions`."""
+        ...
+
+    def catalog(self) -> list[dict[str, Any]]:
+        """As `Engine.catalog`."""
+        ...
+
+    def close(self) -> None:
+        """As `Engine.close`."""
+        ...
+
+
+class EngineLoop:
+    """One engine and its fronts.
+
+    Args:
+        data_dir: Where the socket goes.
+        rows_max: Rows of one commit, `EngineLimits.batch_rows_max`.
+        report: Told each stage.
+        clock: For the pace of progress alone.
+        wakeups: Descriptors whose readiness stops the loop.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        rows_max: int,
+        report: Report,
+        clock: Clock | None = None,
+        wakeups: tuple[int, ...] = (),
+    ) -> None:
+        self._data_dir = data_dir
+        self._rows_max = rows_max
+        self._report = report
+        self._clock = clock or SystemClock()
+        self._wakeups = wakeups
+        self._fronts: Fronts | None = None
+        self._state: dict[str, Any] = {"state": "RECOVERING", "done": 0, "total": 0}
+        self._told_us = 0
+        self._engine: CommittingEngine | None = None
+        self._batch = np.zeros(rows_max, EVENT)
+
+    def progress(self, done: int, total: int) -> None:
+        """Tells how far recovery is, at most ten times a second; called with the directory's lock held.
+
+        Args:
+            done: Bytes of the journal that are folded.
+            total: Bytes of the journal.
+
+        Raises:
+            SystemExit: A wakeup asks to stop; recovery changes nothing that would have to be finished.
+        """
+        self._state |= {"done": done, "total": total}
+        now_us = self._clock.monotonic_us()
+        if now_us - self._told_us < PROGRESS_EVERY_US:
+            return
+        self._told_us = now_us
+        self._report("recovery", done=done, total=total)
+        fronts = self._open()
+        if fronts.wait(0):
+            raise SystemExit(EXIT_DONE)
+        fronts.notify(self._state)
+
+    def run(self, engine: CommittingEngine) -> None:
+        """Serves until a wakeup; then answers what was read, and closes the engine.
+
+        Args:
+            engine: Recovered, its directory locked.
+
+        Raises:
+            JournalFault: The process must end; nothing is closed.
+        """
+        self._engine = engine
+        self._state = {"state": "SERVING", "catalog": engine.catalog()}
+        fronts = self._open()
+        fronts.notify(self._state)
+        self._report("serving")
+        gc.collect()
+        gc.freeze()
+        while not fronts.wait(None):
+            self._turn(fronts, engine)
+        self._turn(fronts, engine)
+        while fronts.left_over:
+            self._turn(fronts, engine)
+        deadline_us = self._clock.monotonic_us() + FAREWELL_MS * 1000
+        while fronts.unsent_bytes() and self._clock.monotonic_us() < deadline_us:
+            fronts.wait(10)
+        fronts.close()
+        engine.close()
+
+    def _open(self) -> Fronts:
+        # Not before the directory is locked: the socket of a running engine would be replaced.
+        if self._fronts is None:
+            self._fronts = Fronts(
+                listen(self._data_dir), rows_max=self._rows_max, hello=self._hello, wakeups=self._wakeups
+            )
+        return self._fronts
+
+    def _hello(self) -> dict[str, Any]:
+        timings = getattr(self._engine, "timings", None)
+        names = getattr(timings, "__slots__", ())
+        return self._state | {
+            "pid": os.getpid(),
+            "layout": LAYOUT_VERSION,
+            "counters": {name: int(getattr(timings, name)) for name in names},
+        }
+
+    def _turn(self, fronts: Fronts, engine: CommittingEngine) -> None:
+        """Commits and answers one batch, if anything waits."""
+        gathered = fronts.gather(self._batch)
+        if gathered.row_count:
+            self._commit(fronts, engine, gathered.row_count, gathered.parts)
+        for question in gathered.questions:
+            self._look_up(fronts, engine, question)
+
+    def _commit(self, fronts: Fronts, engine: CommittingEngine, count: int, parts: list[Part]) -> None:
+        try:
+            statuses, decisions = engine.commit(self._batch[:count])
+        except JournalFull:
+            logger.warning("the journal is full: %d rows were refused", count)
+            fronts.answer(parts, np.full(count, ReplyStatus.JOURNAL_FULL, np.int64), None)
+        else:
+            fronts.answer(parts, statuses, decisions)
+
+    @staticmethod
+    def _look_up(fronts: Fronts, engine: CommittingEngine, question: Question) -> None:
+        statuses, decisions = engine.get_decisions(question.keys)
+        fronts.answer([Part(question.front, question.number, len(question.keys))], statuses, decisions)
+
+
+def load_kernels(report: Report) -> None:
+    """Loads every kernel, telling how far it is and whether it has to compile.
+
+    Args:
+        report: Told the stage ``kernels``.
+    """
+    from riskengine.engine.warm import warm
+
+    compiling = False
+
+    def on_compile() -> None:
+        nonlocal compiling
+        compiling = True
+
+    def on_step(done: int, total: int, module: str) -> None:
+        report("kernels", done=done, total=total, module=module, compiling=compiling)
+
+    warm(on_step=on_step, on_compile=on_compile, on_wait=lambda: report("kernels", waiting=True))
+
+
+def run_engine(config_dir: Path, *, report: Report, wakeups: tuple[int, ...] = ()) -> None:
+    """Loads a configuration, recovers, serves until SIGTERM, SIGINT or a wakeup.
+
+    Args:
+        config_dir: The folder of server.yaml.
+        report: Told each stage.
+        wakeups: Further descriptors whose readiness stops it.
+
+    Raises:
+        ConfigError, StartRefused, JournalCorrupt: It cannot start.
+        JournalFault: The process must end.
+    """
+    from riskengine.settings import load_settings
+    from riskengine.wire.pseudonyms import Pseudonyms, TagKey
+
+    settings = load_settings(config_dir / "server.yaml")
+    key = TagKey.load(settings.tag_key_file)
+    load_kernels(report)
+    from riskengine.engine.configuration import load_configuration
+    from riskengine.engine.engine import Engine
+
+    report("configuration")
+    limits = settings.limits.engine_limits()
+    configuration = load_configuration(
+        config_dir,
+        limits=limits,
+        base_currency=settings.base_currency,
+        model_dir=settings.model_dir,
+        tag=Pseudonyms(key).tag,
+        now_us=SystemClock().now_us(),
+    )
+    with stop_signals() as stopped:  # Until here a signal just ends the process: nothing is open.
+        loop = EngineLoop(settings.data_dir, rows_max=limits.batch_rows_max, report=report, wakeups=(stopped, *wakeups))
+        engine = Engine.open(
+            settings.data_dir,
+            configuration,
+            limits=limits,
+            segment_bytes=settings.journal_segment_mib << 20,
+            on_progress=loop.progress,
+        )
+        loop.run(engine)
+
+
+def report_line(stage: str, **details: Any) -> None:
+    """Writes one line of JSON to stdout; nobody may be listening any more."""
+    try:
+        sys.stdout.write(json.dumps({"stage": stage, **details}) + "\n")
+        sys.stdout.flush()
+    except OSError:
+        pass
+
+
+@contextmanager
+def stop_signals() -> Iterator[int]:
+    """Turns SIGTERM and SIGINT into a descriptor that becomes readable."""
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(-1)
+        os.close(reader)
+        os.close(writer)
+
+
+def refusal(error: RiskEngineError) -> dict[str, Any]:
+    """Describes why a process cannot start, for the line ``refused``."""
+    problems = [[p.file, p.line, p.column, p.message] for p in error.problems] if isinstance(error, ConfigError) else []
+    return {"error": type(error).__name__, "message": error.message, "problems": problems}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the engine process; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="riskengine.engine.loop", description="The engine process.")
+    parser.add_argument("config_dir", type=Path, help="the folder of server.yaml")
+    parser.add_argument("--supervised", action="store_true", help="stop when stdin ends")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s engine %(levelname)s %(name)s: %(message)s")
+    try:
+        run_engine(options.config_dir, report=report_line, wakeups=(sys.stdin.fileno(),) if options.supervised else ())
+    except JournalFault as fault:
+        logger.critical("the engine ends: %s", fault.message)
+        return EXIT_FAULT
+    except RiskEngineError as error:
+        report_line("refused", **refusal(error))
+        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_REFUSED
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""All that the engine remembers, as arrays.
+
+INVARIANTS: a function of the journal, the feature definitions and the limits alone; nothing here depends on a verdict, a score or
+the borders of batches. Built by `engine.engine`, changed by `engine.pipeline`.
+"""
+
+import hashlib
+
+import numpy as np
+
+from riskengine.engine.features import FeatureSet
+from riskengine.engine.recent import RecentDecisions
+from riskengine.linkage import layout as linkage_layout
+from riskengine.tables.store import create_store
+from riskengine.types import ENTITIES, EngineLimits
+
+
+class State:
+    """The state of one engine.
+
+    Args:
+        features: What is measured; decides the layout.
+        limits: Bounds.
+
+    Attributes:
+        store: Entities with their windows and last-seen tables.
+        nodes: int64[N, NODE_WORDS], components.
+        recent: Recent decisions.
+        sequence: Of the last command applied, 0 before the first.
+        received_time_us: Of the last command applied; never falls.
+    """
+
+    def __init__(self, features: FeatureSet, limits: EngineLimits) -> None:
+        self.store = create_store(
+            retentions_us=features.velocity.horizons_us,
+            relation_count_max=features.relations.relation_count_max,
+            limits=limits,
+        )
+        node_count = limits.entities_max * len(ENTITIES) if len(features.linkage.links) else 1
+        self.nodes = np.zeros((node_count, linkage_layout.NODE_WORDS), np.int64)
+        self.recent = RecentDecisions(limits.recent_decisions_max)
+        self.sequence = 0
+        self.received_time_us = 0
+
+    def digest(self) -> str:
+        """Returns 32 hex digits over every byte of the state: equal states have equal digests. For tests and tools."""
+        digest = hashlib.blake2b(f"{self.sequence}|{self.received_time_us}".encode(), digest_size=16)
+        for name, array in {**self.store.used(), "nodes": self.nodes, **self.recent.arrays()}.items():
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()

@@ -1,0 +1,121 @@
+"""The few calls by which the journal touches the disk, so that tests can put a failing one in their place.
+
+INVARIANTS: every failure is an OSError; nothing is retried here. Called by `writer`, `segment`, `scan`; the other
+implementation is the simulated disk of the tests.
+"""
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+
+class Disk(Protocol):
+    """What the journal asks of a file system."""
+
+    def make_folder(self, path: Path) -> None:
+        """Makes a folder, unless it is there, and syncs its parent."""
+        ...
+
+    def names(self, folder: Path) -> list[str]:
+        """Returns the names in a folder, in no order; none if there is no folder."""
+        ...
+
+    def read(self, path: Path) -> bytes:
+        """Returns a file's bytes."""
+        ...
+
+    def open(self, path: Path, *, create: bool) -> int:
+        """Opens a file for writing and returns its descriptor; `create` demands that it is new."""
+        ...
+
+    def allocate(self, descriptor: int, size_bytes: int) -> None:
+        """Reserves space for a file of `size_bytes` and gives it that length."""
+        ...
+
+    def write(self, descriptor: int, data: bytes, offset: int) -> int:
+        """Writes at an offset and returns the number of bytes written."""
+        ...
+
+    def sync_data(self, descriptor: int) -> None:
+        """Returns when the file's bytes are durable (fdatasync)."""
+        ...
+
+    def sync_file(self, descriptor: int) -> None:
+        """Returns when the file's bytes and metadata are durable (fsync)."""
+        ...
+
+    def close(self, descriptor: int) -> None:
+        """Closes a descriptor."""
+        ...
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Renames a file; the new name must be free."""
+        ...
+
+    def remove(self, path: Path) -> None:
+        """Removes a file."""
+        ...
+
+    def sync_folder(self, path: Path) -> None:
+        """Returns when the folder's entries are durable."""
+        ...
+
+
+class OsDisk:
+    """The operating system's disk."""
+
+    def make_folder(self, path: Path) -> None:
+        """Makes a folder that only its owner may enter, unless it is there, and syncs its parent."""
+        path.mkdir(mode=0o700, exist_ok=True)
+        self.sync_folder(path.parent)
+
+    def names(self, folder: Path) -> list[str]:
+        """Returns the names in a folder, in no order; none if there is no folder."""
+        return os.listdir(folder) if folder.is_dir() else []
+
+    def read(self, path: Path) -> bytes:
+        """Returns a file's bytes."""
+        return path.read_bytes()
+
+    def open(self, path: Path, *, create: bool) -> int:
+        """Opens a file for writing, readable by its owner only; never follows a link."""
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT | os.O_EXCL if create else 0)
+        return os.open(path, flags, 0o600)
+
+    def allocate(self, descriptor: int, size_bytes: int) -> None:
+        """Reserves space for a file of `size_bytes` and gives it that length."""
+        os.posix_fallocate(descriptor, 0, size_bytes)
+
+    def write(self, descriptor: int, data: bytes, offset: int) -> int:
+        """Writes at an offset and returns the number of bytes written."""
+        return os.pwrite(descriptor, data, offset)
+
+    def sync_data(self, descriptor: int) -> None:
+        """Returns when the file's bytes are durable."""
+        os.fdatasync(descriptor)
+
+    def sync_file(self, descriptor: int) -> None:
+        """Returns when the file's bytes and metadata are durable."""
+        os.fsync(descriptor)
+
+    def close(self, descriptor: int) -> None:
+        """Closes a descriptor."""
+        os.close(descriptor)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Renames a file; the new name must be free, as the data directory is locked by one engine."""
+        if new.exists():
+            raise FileExistsError(f"{new.name} exists")
+        os.rename(old, new)
+
+    def remove(self, path: Path) -> None:
+        """Removes a file."""
+        os.unlink(path)
+
+    def sync_folder(self, path: Path) -> None:
+        """Returns when the folder's entries are durable."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

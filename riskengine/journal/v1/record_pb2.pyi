@@ -1,0 +1,320 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Optional as _Optional
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class EventColumn(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EVENT_COLUMN_UNSPECIFIED: _ClassVar[EventColumn]
+    EVENT_COLUMN_SEQUENCE: _ClassVar[EventColumn]
+    EVENT_COLUMN_KIND: _ClassVar[EventColumn]
+    EVENT_COLUMN_RECEIVED_TIME_US: _ClassVar[EventColumn]
+    EVENT_COLUMN_EVENT_TIME_US: _ClassVar[EventColumn]
+    EVENT_COLUMN_SKIP_STAGES: _ClassVar[EventColumn]
+    EVENT_COLUMN_UTC_OFFSET_MINUTES: _ClassVar[EventColumn]
+    EVENT_COLUMN_TRANSACTION_TYPE: _ClassVar[EventColumn]
+    EVENT_COLUMN_AMOUNT_MINOR: _ClassVar[EventColumn]
+    EVENT_COLUMN_AMOUNT_BASE_MINOR: _ClassVar[EventColumn]
+    EVENT_COLUMN_CURRENCY: _ClassVar[EventColumn]
+    EVENT_COLUMN_CHANNEL: _ClassVar[EventColumn]
+    EVENT_COLUMN_ENTRY_MODE: _ClassVar[EventColumn]
+    EVENT_COLUMN_INITIATION: _ClassVar[EventColumn]
+    EVENT_COLUMN_VERIFIED_ADDRESS: _ClassVar[EventColumn]
+    EVENT_COLUMN_VERIFIED_CARD_CODE: _ClassVar[EventColumn]
+    EVENT_COLUMN_VERIFIED_THREE_D_SECURE: _ClassVar[EventColumn]
+    EVENT_COLUMN_VERIFIED_ONE_TIME_CODE: _ClassVar[EventColumn]
+    EVENT_COLUMN_VERIFIED_BIOMETRIC: _ClassVar[EventColumn]
+    EVENT_COLUMN_VERIFIED_PASSCODE: _ClassVar[EventColumn]
+    EVENT_COLUMN_ISSUER_OUTCOME: _ClassVar[EventColumn]
+    EVENT_COLUMN_ISSUER_CODE: _ClassVar[EventColumn]
+    EVENT_COLUMN_MERCHANT_CATEGORY: _ClassVar[EventColumn]
+    EVENT_COLUMN_CARD_REGION: _ClassVar[EventColumn]
+    EVENT_COLUMN_IP_REGION: _ClassVar[EventColumn]
+    EVENT_COLUMN_MERCHANT_REGION: _ClassVar[EventColumn]
+    EVENT_COLUMN_PAYEE_REGION: _ClassVar[EventColumn]
+    EVENT_COLUMN_BILLING_REGION: _ClassVar[EventColumn]
+    EVENT_COLUMN_SHIPPING_REGION: _ClassVar[EventColumn]
+    EVENT_COLUMN_CARD_BIN: _ClassVar[EventColumn]
+    EVENT_COLUMN_OUTCOME_TYPE: _ClassVar[EventColumn]
+    EVENT_COLUMN_RECORDED_VERDICT: _ClassVar[EventColumn]
+    EVENT_COLUMN_ACCOUNT_OPEN_TIME_US: _ClassVar[EventColumn]
+    EVENT_COLUMN_REQUEST_KEY: _ClassVar[EventColumn]
+    EVENT_COLUMN_REQUEST_CHECK: _ClassVar[EventColumn]
+    EVENT_COLUMN_PAYLOAD_HASH: _ClassVar[EventColumn]
+    EVENT_COLUMN_TRANSACTION_TAG: _ClassVar[EventColumn]
+    EVENT_COLUMN_ORIGINAL_TRANSACTION_TAG: _ClassVar[EventColumn]
+    EVENT_COLUMN_ACCOUNT_TAG: _ClassVar[EventColumn]
+    EVENT_COLUMN_CARD_TAG: _ClassVar[EventColumn]
+    EVENT_COLUMN_DEVICE_TAG: _ClassVar[EventColumn]
+    EVENT_COLUMN_IP_TAG: _ClassVar[EventColumn]
+    EVENT_COLUMN_EMAIL_TAG: _ClassVar[EventColumn]
+    EVENT_COLUMN_PHONE_TAG: _ClassVar[EventColumn]
+    EVENT_COLUMN_MERCHANT_TAG: _ClassVar[EventColumn]
+    EVENT_COLUMN_PAYEE_TAG: _ClassVar[EventColumn]
+    EVENT_COLUMN_ADDRESS_TAG: _ClassVar[EventColumn]
+    EVENT_COLUMN_BIN_TAG: _ClassVar[EventColumn]
+    EVENT_COLUMN_IP_NETWORK_TAG: _ClassVar[EventColumn]
+    EVENT_COLUMN_EMAIL_DOMAIN_TAG: _ClassVar[EventColumn]
+    EVENT_COLUMN_LATITUDE_DEGREES: _ClassVar[EventColumn]
+    EVENT_COLUMN_LONGITUDE_DEGREES: _ClassVar[EventColumn]
+    EVENT_COLUMN_NUMBER_0: _ClassVar[EventColumn]
+    EVENT_COLUMN_NUMBER_1: _ClassVar[EventColumn]
+    EVENT_COLUMN_NUMBER_2: _ClassVar[EventColumn]
+    EVENT_COLUMN_NUMBER_3: _ClassVar[EventColumn]
+    EVENT_COLUMN_NUMBER_4: _ClassVar[EventColumn]
+    EVENT_COLUMN_NUMBER_5: _ClassVar[EventColumn]
+    EVENT_COLUMN_NUMBER_6: _ClassVar[EventColumn]
+    EVENT_COLUMN_NUMBER_7: _ClassVar[EventColumn]
+    EVENT_COLUMN_NUMBER_8: _ClassVar[EventColumn]
+    EVENT_COLUMN_NUMBER_9: _ClassVar[EventColumn]
+    EVENT_COLUMN_NUMBER_10: _ClassVar[EventColumn]
+    EVENT_COLUMN_NUMBER_11: _ClassVar[EventColumn]
+    EVENT_COLUMN_NUMBER_12: _ClassVar[EventColumn]
+    EVENT_COLUMN_NUMBER_13: _ClassVar[EventColumn]
+    EVENT_COLUMN_NUMBER_14: _ClassVar[EventColumn]
+    EVENT_COLUMN_NUMBER_15: _ClassVar[EventColumn]
+    EVENT_COLUMN_LABEL_0: _ClassVar[EventColumn]
+    EVENT_COLUMN_LABEL_1: _ClassVar[EventColumn]
+    EVENT_COLUMN_LABEL_2: _ClassVar[EventColumn]
+    EVENT_COLUMN_LABEL_3: _ClassVar[EventColumn]
+    EVENT_COLUMN_LABEL_4: _ClassVar[EventColumn]
+    EVENT_COLUMN_LABEL_5: _ClassVar[EventColumn]
+    EVENT_COLUMN_LABEL_6: _ClassVar[EventColumn]
+    EVENT_COLUMN_LABEL_7: _ClassVar[EventColumn]
+    EVENT_COLUMN_LABEL_8: _ClassVar[EventColumn]
+    EVENT_COLUMN_LABEL_9: _ClassVar[EventColumn]
+    EVENT_COLUMN_LABEL_10: _ClassVar[EventColumn]
+    EVENT_COLUMN_LABEL_11: _ClassVar[EventColumn]
+    EVENT_COLUMN_LABEL_12: _ClassVar[EventColumn]
+    EVENT_COLUMN_LABEL_13: _ClassVar[EventColumn]
+    EVENT_COLUMN_LABEL_14: _ClassVar[EventColumn]
+    EVENT_COLUMN_LABEL_15: _ClassVar[EventColumn]
+
+class DecisionColumn(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DECISION_COLUMN_UNSPECIFIED: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_SEQUENCE: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_KIND: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_RECEIVED_TIME_US: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REQUEST_KEY: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REQUEST_CHECK: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_PAYLOAD_HASH: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REVISION: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_VERDICT: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_PROBABILITY: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_MARGIN: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_SEGMENT: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_FLAGS: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_DEGRADED_STAGES: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_OBLIGATIONS: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_LIST_HITS: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_FIRED_0: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_FIRED_1: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_FIRED_2: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_FIRED_3: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_SHADOW_0: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_SHADOW_1: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_SHADOW_2: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_SHADOW_3: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_UNEVALUATED_0: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_UNEVALUATED_1: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_UNEVALUATED_2: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_UNEVALUATED_3: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_COUNT: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_0_CODE: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_0_FEATURE: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_0_OBSERVED: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_0_NORM: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_0_CONTRIBUTION: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_1_CODE: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_1_FEATURE: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_1_OBSERVED: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_1_NORM: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_1_CONTRIBUTION: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_2_CODE: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_2_FEATURE: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_2_OBSERVED: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_2_NORM: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_2_CONTRIBUTION: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_3_CODE: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_3_FEATURE: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_3_OBSERVED: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_3_NORM: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_3_CONTRIBUTION: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_4_CODE: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_4_FEATURE: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_4_OBSERVED: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_4_NORM: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_4_CONTRIBUTION: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_5_CODE: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_5_FEATURE: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_5_OBSERVED: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_5_NORM: _ClassVar[DecisionColumn]
+    DECISION_COLUMN_REASON_5_CONTRIBUTION: _ClassVar[DecisionColumn]
+EVENT_COLUMN_UNSPECIFIED: EventColumn
+EVENT_COLUMN_SEQUENCE: EventColumn
+EVENT_COLUMN_KIND: EventColumn
+EVENT_COLUMN_RECEIVED_TIME_US: EventColumn
+EVENT_COLUMN_EVENT_TIME_US: EventColumn
+EVENT_COLUMN_SKIP_STAGES: EventColumn
+EVENT_COLUMN_UTC_OFFSET_MINUTES: EventColumn
+EVENT_COLUMN_TRANSACTION_TYPE: EventColumn
+EVENT_COLUMN_AMOUNT_MINOR: EventColumn
+EVENT_COLUMN_AMOUNT_BASE_MINOR: EventColumn
+EVENT_COLUMN_CURRENCY: EventColumn
+EVENT_COLUMN_CHANNEL: EventColumn
+EVENT_COLUMN_ENTRY_MODE: EventColumn
+EVENT_COLUMN_INITIATION: EventColumn
+EVENT_COLUMN_VERIFIED_ADDRESS: EventColumn
+EVENT_COLUMN_VERIFIED_CARD_CODE: EventColumn
+EVENT_COLUMN_VERIFIED_THREE_D_SECURE: EventColumn
+EVENT_COLUMN_VERIFIED_ONE_TIME_CODE: EventColumn
+EVENT_COLUMN_VERIFIED_BIOMETRIC: EventColumn
+EVENT_COLUMN_VERIFIED_PASSCODE: EventColumn
+EVENT_COLUMN_ISSUER_OUTCOME: EventColumn
+EVENT_COLUMN_ISSUER_CODE: EventColumn
+EVENT_COLUMN_MERCHANT_CATEGORY: EventColumn
+EVENT_COLUMN_CARD_REGION: EventColumn
+EVENT_COLUMN_IP_REGION: EventColumn
+EVENT_COLUMN_MERCHANT_REGION: EventColumn
+EVENT_COLUMN_PAYEE_REGION: EventColumn
+EVENT_COLUMN_BILLING_REGION: EventColumn
+EVENT_COLUMN_SHIPPING_REGION: EventColumn
+EVENT_COLUMN_CARD_BIN: EventColumn
+EVENT_COLUMN_OUTCOME_TYPE: EventColumn
+EVENT_COLUMN_RECORDED_VERDICT: EventColumn
+EVENT_COLUMN_ACCOUNT_OPEN_TIME_US: EventColumn
+EVENT_COLUMN_REQUEST_KEY: EventColumn
+EVENT_COLUMN_REQUEST_CHECK: EventColumn
+EVENT_COLUMN_PAYLOAD_HASH: EventColumn
+EVENT_COLUMN_TRANSACTION_TAG: EventColumn
+EVENT_COLUMN_ORIGINAL_TRANSACTION_TAG: EventColumn
+EVENT_COLUMN_ACCOUNT_TAG: EventColumn
+EVENT_COLUMN_CARD_TAG: EventColumn
+EVENT_COLUMN_DEVICE_TAG: EventColumn
+EVENT_COLUMN_IP_TAG: EventColumn
+EVENT_COLUMN_EMAIL_TAG: EventColumn
+EVENT_COLUMN_PHONE_TAG: EventColumn
+EVENT_COLUMN_MERCHANT_TAG: EventColumn
+EVENT_COLUMN_PAYEE_TAG: EventColumn
+EVENT_COLUMN_ADDRESS_TAG: EventColumn
+EVENT_COLUMN_BIN_TAG: EventColumn
+EVENT_COLUMN_IP_NETWORK_TAG: EventColumn
+EVENT_COLUMN_EMAIL_DOMAIN_TAG: EventColumn
+EVENT_COLUMN_LATITUDE_DEGREES: EventColumn
+EVENT_COLUMN_LONGITUDE_DEGREES: EventColumn
+EVENT_COLUMN_NUMBER_0: EventColumn
+EVENT_COLUMN_NUMBER_1: EventColumn
+EVENT_COLUMN_NUMBER_2: EventColumn
+EVENT_COLUMN_NUMBER_3: EventColumn
+EVENT_COLUMN_NUMBER_4: EventColumn
+EVENT_COLUMN_NUMBER_5: EventColumn
+EVENT_COLUMN_NUMBER_6: EventColumn
+EVENT_COLUMN_NUMBER_7: EventColumn
+EVENT_COLUMN_NUMBER_8: EventColumn
+EVENT_COLUMN_NUMBER_9: EventColumn
+EVENT_COLUMN_NUMBER_10: EventColumn
+EVENT_COLUMN_NUMBER_11: EventColumn
+EVENT_COLUMN_NUMBER_12: EventColumn
+EVENT_COLUMN_NUMBER_13: EventColumn
+EVENT_COLUMN_NUMBER_14: EventColumn
+EVENT_COLUMN_NUMBER_15: EventColumn
+EVENT_COLUMN_LABEL_0: EventColumn
+EVENT_COLUMN_LABEL_1: EventColumn
+EVENT_COLUMN_LABEL_2: EventColumn
+EVENT_COLUMN_LABEL_3: EventColumn
+EVENT_COLUMN_LABEL_4: EventColumn
+EVENT_COLUMN_LABEL_5: EventColumn
+EVENT_COLUMN_LABEL_6: EventColumn
+EVENT_COLUMN_LABEL_7: EventColumn
+EVENT_COLUMN_LABEL_8: EventColumn
+EVENT_COLUMN_LABEL_9: EventColumn
+EVENT_COLUMN_LABEL_10: EventColumn
+EVENT_COLUMN_LABEL_11: EventColumn
+EVENT_COLUMN_LABEL_12: EventColumn
+EVENT_COLUMN_LABEL_13: EventColumn
+EVENT_COLUMN_LABEL_14: EventColumn
+EVENT_COLUMN_LABEL_15: EventColumn
+DECISION_COLUMN_UNSPECIFIED: DecisionColumn
+DECISION_COLUMN_SEQUENCE: DecisionColumn
+DECISION_COLUMN_KIND: DecisionColumn
+DECISION_COLUMN_RECEIVED_TIME_US: DecisionColumn
+DECISION_COLUMN_REQUEST_KEY: DecisionColumn
+DECISION_COLUMN_REQUEST_CHECK: DecisionColumn
+DECISION_COLUMN_PAYLOAD_HASH: DecisionColumn
+DECISION_COLUMN_REVISION: DecisionColumn
+DECISION_COLUMN_VERDICT: DecisionColumn
+DECISION_COLUMN_PROBABILITY: DecisionColumn
+DECISION_COLUMN_MARGIN: DecisionColumn
+DECISION_COLUMN_SEGMENT: DecisionColumn
+DECISION_COLUMN_FLAGS: DecisionColumn
+DECISION_COLUMN_DEGRADED_STAGES: DecisionColumn
+DECISION_COLUMN_OBLIGATIONS: DecisionColumn
+DECISION_COLUMN_LIST_HITS: DecisionColumn
+DECISION_COLUMN_FIRED_0: DecisionColumn
+DECISION_COLUMN_FIRED_1: DecisionColumn
+DECISION_COLUMN_FIRED_2: DecisionColumn
+DECISION_COLUMN_FIRED_3: DecisionColumn
+DECISION_COLUMN_SHADOW_0: DecisionColumn
+DECISION_COLUMN_SHADOW_1: DecisionColumn
+DECISION_COLUMN_SHADOW_2: DecisionColumn
+DECISION_COLUMN_SHADOW_3: DecisionColumn
+DECISION_COLUMN_UNEVALUATED_0: DecisionColumn
+DECISION_COLUMN_UNEVALUATED_1: DecisionColumn
+DECISION_COLUMN_UNEVALUATED_2: DecisionColumn
+DECISION_COLUMN_UNEVALUATED_3: DecisionColumn
+DECISION_COLUMN_REASON_COUNT: DecisionColumn
+DECISION_COLUMN_REASON_0_CODE: DecisionColumn
+DECISION_COLUMN_REASON_0_FEATURE: DecisionColumn
+DECISION_COLUMN_REASON_0_OBSERVED: DecisionColumn
+DECISION_COLUMN_REASON_0_NORM: DecisionColumn
+DECISION_COLUMN_REASON_0_CONTRIBUTION: DecisionColumn
+DECISION_COLUMN_REASON_1_CODE: DecisionColumn
+DECISION_COLUMN_REASON_1_FEATURE: DecisionColumn
+DECISION_COLUMN_REASON_1_OBSERVED: DecisionColumn
+DECISION_COLUMN_REASON_1_NORM: DecisionColumn
+DECISION_COLUMN_REASON_1_CONTRIBUTION: DecisionColumn
+DECISION_COLUMN_REASON_2_CODE: DecisionColumn
+DECISION_COLUMN_REASON_2_FEATURE: DecisionColumn
+DECISION_COLUMN_REASON_2_OBSERVED: DecisionColumn
+DECISION_COLUMN_REASON_2_NORM: DecisionColumn
+DECISION_COLUMN_REASON_2_CONTRIBUTION: DecisionColumn
+DECISION_COLUMN_REASON_3_CODE: DecisionColumn
+DECISION_COLUMN_REASON_3_FEATURE: DecisionColumn
+DECISION_COLUMN_REASON_3_OBSERVED: DecisionColumn
+DECISION_COLUMN_REASON_3_NORM: DecisionColumn
+DECISION_COLUMN_REASON_3_CONTRIBUTION: DecisionColumn
+DECISION_COLUMN_REASON_4_CODE: DecisionColumn
+DECISION_COLUMN_REASON_4_FEATURE: DecisionColumn
+DECISION_COLUMN_REASON_4_OBSERVED: DecisionColumn
+DECISION_COLUMN_REASON_4_NORM: DecisionColumn
+DECISION_COLUMN_REASON_4_CONTRIBUTION: DecisionColumn
+DECISION_COLUMN_REASON_5_CODE: DecisionColumn
+DECISION_COLUMN_REASON_5_FEATURE: DecisionColumn
+DECISION_COLUMN_REASON_5_OBSERVED: DecisionColumn
+DECISION_COLUMN_REASON_5_NORM: DecisionColumn
+DECISION_COLUMN_REASON_5_CONTRIBUTION: DecisionColumn
+
+class GroupCommit(_message.Message):
+    __slots__ = ("row_count", "event_directory", "event_columns", "decision_directory", "decision_columns")
+    ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
+    EVENT_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    EVENT_COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    DECISION_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    DECISION_COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    row_count: int
+    event_directory: bytes
+    event_columns: bytes
+    decision_directory: bytes
+    decision_columns: bytes
+    def __init__(self, row_count: _Optional[int] = ..., event_directory: _Optional[bytes] = ..., event_columns: _Optional[bytes] = ..., decision_directory: _Optional[bytes] = ..., decision_columns: _Optional[bytes] = ...) -> None: ...
+
+class Activation(_message.Message):
+    __slots__ = ("revision", "content")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    content: bytes
+    def __init__(self, revision: _Optional[int] = ..., content: _Optional[bytes] = ...) -> None: ...

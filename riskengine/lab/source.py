@@ -1,0 +1,144 @@
+"""The file an import reads: Parquet or CSV, in batches, with the number of every row.
+
+INVARIANTS: CSV is read as bytes, so nothing is guessed and no row is lost to a type; lines of the wrong number of
+columns are kept aside in `SourceReader.malformed`. Rows are numbered from 1; the header is not a row.
+
+Called by `lab.importer`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from riskengine.errors import HistoryError
+
+from .mapping import SourceOptions
+
+BATCH_ROWS = 65_536
+BLOCK_BYTES = 16 << 20
+"""Of CSV; a line must be shorter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A line of CSV that has not as many columns as the header.
+
+    Attributes:
+        row: 1-based.
+        found: Its number of columns.
+        text: As it stands in the file.
+    """
+
+    row: int
+    found: int
+    text: str
+
+
+@dataclass(slots=True)
+class SourceReader:
+    """A source that was opened.
+
+    Attributes:
+        path: The file.
+        options: How it reads.
+        format: ``parquet`` or ``csv``.
+        schema: Its columns; bytes in CSV.
+        row_count: Number of rows, None where only reading would tell.
+        malformed: Filled while reading.
+    """
+
+    path: Path
+    options: SourceOptions
+    format: str
+    schema: pa.Schema
+    row_count: int | None
+    malformed: list[Malformed] = field(default_factory=list)
+
+    def batches(self) -> Iterator[tuple[npt.NDArray[np.int64], pa.RecordBatch]]:
+        """Reads the rows; yields their numbers with them.
+
+        Raises:
+            HistoryError: The file is damaged.
+        """
+        done = 0
+        try:
+            for batch in self._raw():
+                ordinals = np.arange(done, done + batch.num_rows)
+                yield self._numbers(ordinals), batch
+                done += batch.num_rows
+        except (pa.ArrowInvalid, OSError) as error:
+            raise HistoryError(f"{self.path}: damaged after row {done}: {_first_line(error)}") from error
+
+    def _raw(self) -> Iterator[pa.RecordBatch]:
+        if self.format == "parquet":
+            yield from pyarrow.parquet.ParquetFile(self.path).iter_batches(BATCH_ROWS, use_threads=False)
+            return
+        with _open_csv(self.path, self.options, self.schema.names, self.malformed) as reader:
+            for block in reader:
+                for first in range(0, block.num_rows, BATCH_ROWS):
+                    yield block.slice(first, BATCH_ROWS)
+
+    def _numbers(self, ordinals: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Turns ordinals of good rows into row numbers: malformed lines count as well."""
+        lost = np.sort(np.array([item.row for item in self.malformed], np.int64))
+        before = lost - 1 - np.arange(len(lost))
+        return ordinals + 1 + np.searchsorted(before, ordinals, side="right")
+
+
+def open_source(path: Path, options: SourceOptions) -> SourceReader:
+    """Opens the source of an import.
+
+    Raises:
+        HistoryError: It is not there, of another kind, empty, or has a column twice.
+    """
+    kind = options.format or path.suffix.removeprefix(".")
+    if kind not in ("parquet", "csv"):
+        raise HistoryError(
+            f"{path}: cannot tell what it is; write `source: {{format: csv}}` (or parquet) in the mapping"
+        )
+    if not path.is_file():
+        raise HistoryError(f"{path}: no such file")
+    try:
+        if kind == "parquet":
+            file = pyarrow.parquet.ParquetFile(path)
+            schema, count = file.schema_arrow, file.metadata.num_rows
+        else:
+            with _open_csv(path, options, None, []) as reader:
+                schema, count = pa.schema([(name, pa.binary()) for name in reader.schema.names]), None
+    except (pa.ArrowInvalid, OSError, LookupError) as error:
+        raise HistoryError(f"{path}: cannot be read as {kind}: {_first_line(error)}") from error
+    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if twice:
+        raise HistoryError(f'{path}: column "{twice[0]}" occurs twice; give each column a name of its own')
+    return SourceReader(path, options, kind, schema, count)
+
+
+def _open_csv(
+    path: Path, options: SourceOptions, names: list[str] | None, malformed: list[Malformed]
+) -> pyarrow.csv.CSVStreamingReader:
+    """Opens CSV as columns of bytes; without names these are only looked up."""
+
+    def set_aside(row: pyarrow.csv.InvalidRow) -> str:
+        malformed.append(Malformed(row.number - 1, row.actual_columns, row.text))
+        return "skip"
+
+    return pyarrow.csv.open_csv(
+        path,
+        read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, encoding=options.encoding),
+        parse_options=pyarrow.csv.ParseOptions(
+            delimiter=options.delimiter, newlines_in_values=True, invalid_row_handler=set_aside
+        ),
+        convert_options=pyarrow.csv.ConvertOptions(
+            check_utf8=False, column_types={name: pa.binary() for name in names or ()}
+        ),
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,1 @@
+"""Linkage: who shares what with whom."""

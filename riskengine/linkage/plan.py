@@ -1,0 +1,89 @@
+"""The linkage part of features.yaml, and the arrays the kernels run.
+
+INVARIANT: a strong link keeps a last-seen table in both directions, so both degrees are known. Called by `engine.configuration`.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from riskengine.linkage import layout
+from riskengine.tables.relations import RelationPlan, RelationRequest
+from riskengine.types import ENTITIES, ENTITY_INDEX, Feature
+
+Cap = Annotated[int, Field(ge=2, le=500)]
+Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
+
+
+class Linkage(BaseModel):
+    """Which entities are linked, and what is asked of the links."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strong: list[Pair] = []
+    """Pairs of entity types whose meeting in one event joins their components."""
+    degree_max: dict[str, Cap] = {}
+    """Members of another type beyond which an entity stops joining components, by entity type."""
+    degree_max_default: Cap = 64
+    """The same for the types not named."""
+    component_size: list[str] = []
+    """Entity types that are told how many entities their component has."""
+    over_degree_cap: list[str] = []
+    """Entity types that are told whether they are over their cap."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkagePlan:
+    """Arrays for the kernels: `links` int64[L, LINK_WORDS] and `columns` int64[entity types, COLUMN_WORDS]."""
+
+    links: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+
+
+def linkage_features(linkage: Linkage) -> list[Feature]:
+    """Returns the features of linkage in the order of their columns."""
+    features = []
+    for entity in linkage.component_size:
+        words = f"How many accounts, devices, cards and the like hang together with this {entity}, itself included."
+        definition = f"{entity}|component_size|{sorted(linkage.strong)}|{sorted(linkage.degree_max.items())}"
+        features.append(Feature(f"{entity}.component_size", "entities", words, definition=definition))
+    for entity in linkage.over_degree_cap:
+        words = f"Whether this {entity} is shared by more entities than it may join."
+        definition = f"{entity}|over_degree_cap|{linkage.degree_max.get(entity, linkage.degree_max_default)}"
+        features.append(Feature(f"{entity}.over_degree_cap", "yes or no", words, boolean=True, definition=definition))
+    return features
+
+
+def linkage_requests(linkage: Linkage) -> list[RelationRequest]:
+    """Returns the last-seen tables that the strong links need."""
+    requests = []
+    for one, other in linkage.strong:
+        for owner, member in ((one, other), (other, one)):
+            cap = linkage.degree_max.get(owner, linkage.degree_max_default)
+            requests.append(RelationRequest(owner, member, cap + 1))
+    return requests
+
+
+def build_linkage(linkage: Linkage, relations: RelationPlan, *, column_first: int) -> LinkagePlan:
+    """Builds the arrays.
+
+    Args:
+        linkage: The declaration; names were checked.
+        relations: The plan that holds the tables of `linkage_requests`.
+        column_first: Column of the first feature of `linkage_features`.
+    """
+    links = [
+        [ENTITY_INDEX[one], ENTITY_INDEX[other], relations.words[one, other], relations.words[other, one]]
+        for one, other in linkage.strong
+    ]
+    columns = np.full((len(ENTITIES), layout.COLUMN_WORDS), -1, np.int64)
+    for name, index in ENTITY_INDEX.items():
+        columns[index, layout.COLUMN_DEGREE_MAX] = linkage.degree_max.get(name, linkage.degree_max_default)
+    for offset, entity in enumerate(linkage.component_size):
+        columns[ENTITY_INDEX[entity], layout.COLUMN_COMPONENT_SIZE] = column_first + offset
+    for offset, entity in enumerate(linkage.over_degree_cap, start=len(linkage.component_size)):
+        columns[ENTITY_INDEX[entity], layout.COLUMN_OVER_CAP] = column_first + offset
+    return LinkagePlan(links=np.array(links, np.int64).reshape(len(links), layout.LINK_WORDS), columns=columns)

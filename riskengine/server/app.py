@@ -1,0 +1,308 @@
+"""The front process: a grpc.aio server over one link to the engine.
+
+Started by the supervisor as ``python -m riskengine.server.app CONFIG_DIR --listen HOST:PORT``. It tells its stages as
+lines of JSON on stdout, as the engine does (`engine.loop`), its log on stderr:
+
+    {"stage": "listening", "address": "127.0.0.1:50051"}
+    {"stage": "waiting", "state": "AWAY" | "RECOVERING", ...}      health is NOT_SERVING
+    {"stage": "serving"}                                           health is SERVING
+    {"stage": "refused", "error": class, "message": text, "problems": [..]}
+
+INVARIANTS: it keeps nothing that another front could not learn from the engine, and imports no numba; every method is
+registered with raw bytes behind `calls`; SIGTERM, SIGINT and the end of stdin drain: health says NOT_SERVING, then new
+calls are refused, those under way finish.
+
+Called by `server.supervisor`; `run_front` also by benchmarks, with a servicer of their own.
+"""
+
+import argparse
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+
+from riskengine.clock import SystemClock
+from riskengine.engine.loop import EXIT_CONFIG, EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, Report, refusal, report_line
+from riskengine.errors import ConfigError, InternalFault, RiskEngineError, StartRefused
+from riskengine.settings import ServerSettings, load_settings
+from riskengine.wire.pseudonyms import TagKey
+
+from .addresses import check_plaintext
+from .calls import BATCH_BYTES_MAX, guard_stream, guard_unary
+from .client import SERVICE
+from .engine_client import EngineClient
+from .options import FrontOptions
+from .servicers import RiskServicer
+from .vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+Wrap = Callable[[RiskServicer], Any]
+"""Puts something around the servicer; for benchmarks."""
+_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def channel_options(*, shared_port: bool) -> Sequence[tuple[str, int]]:
+    """Returns the transport's bounds.
+
+    Args:
+        shared_port: Whether other fronts of this server listen on the port, too. Off, a second server fails to bind;
+        grpcio's
+            default is on, and two strangers would silently share the traffic.
+    """
+    return (
+        ("grpc.so_reuseport", int(shared_port)),
+        ("grpc.max_receive_message_length", BATCH_BYTES_MAX),  # Single calls have less: `calls.CALL_BYTES_MAX`.
+        ("grpc.max_send_message_length", 4 * BATCH_BYTES_MAX),
+        ("grpc.max_concurrent_streams", 128),
+        ("grpc.max_metadata_size", 8192),
+        ("grpc.absolute_max_metadata_size", 8192),
+        ("grpc.max_connection_idle_ms", 300_000),
+        ("grpc.max_connection_age_ms", 1_800_000),
+        ("grpc.max_connection_age_grace_ms", 10_000),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 5_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
+        ("grpc.http2.max_ping_strikes", 2),
+        ("grpc.server_handshake_timeout_ms", 5_000),
+        ("grpc.max_allowed_incoming_connections", 1024),
+    )
+
+
+def method_handlers(servicer: Any) -> "dict[str, grpc.RpcMethodHandler[bytes, bytes]]":
+    """Registers the servicer's methods on raw bytes, each behind its guard."""
+    unary = {
+        "ScoreTransaction": servicer.score_transaction,
+        "RecordTransaction": servicer.record_transaction,
+        "ReportOutcome": servicer.report_outcome,
+        "GetDecision": servicer.get_decision,
+    }
+    batch = guard_unary(servicer.batch_score_transactions, name="BatchScoreTransactions", bytes_max=BATCH_BYTES_MAX)
+    stream = guard_stream(servicer.stream_score_transactions, name="StreamScoreTransactions")
+    return {
+        **{name: grpc.unary_unary_rpc_method_handler(guard_unary(call, name=name)) for name, call in unary.items()},
+        "BatchScoreTransactions": grpc.unary_unary_rpc_method_handler(batch),
+        "StreamScoreTransactions": grpc.stream_stream_rpc_method_handler(stream),
+    }
+
+
+class Front:
+    """One front within a running event loop.
+
+    Args:
+        settings: server.yaml.
+        key: The secret of all tags.
+        options: Bounds and paces.
+        report: Told each stage.
+        on_incident: Called when the front must end.
+        wrap: Puts something around the servicer.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        key: TagKey,
+        *,
+        options: FrontOptions,
+        report: Report,
+        on_incident: Callable[[], None],
+        wrap: Wrap = lambda servicer: servicer,
+    ) -> None:
+        self._settings = settings
+        self._options = options
+        self._report = report
+        self._vocabulary = Vocabulary(key, settings)
+        self._health = health_aio.HealthServicer()
+        self._health_tasks: set[asyncio.Task[None]] = set()
+        self._draining = False
+        self._engine = EngineClient(
+            settings.data_dir, options=options, on_state=self._on_state, on_incident=on_incident
+        )
+        self._servicer = wrap(
+            RiskServicer(
+                engine=self._engine,
+                vocabulary=self._vocabulary,
+                settings=settings,
+                options=options,
+                clock=SystemClock(),
+            )
+        )
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self, address: str, *, shared_port: bool) -> str:
+        """Listens, and connects to the engine.
+
+        Args:
+            address: HOST:PORT; port 0 takes a free one.
+            shared_port: As for `channel_options`.
+
+        Returns:
+            The address with the port that was taken.
+
+        Raises:
+            StartRefused: The port is in use, or the address needs TLS.
+        """
+        check_plaintext(address, allowed=self._options.plaintext_anywhere)
+        server = grpc.aio.server(
+            options=channel_options(shared_port=shared_port),
+            maximum_concurrent_rpcs=4 * self._options.in_flight_max,
+        )
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(SERVICE, method_handlers(self._servicer)),)
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        await self._set_health(_NOT_SERVING)
+        try:
+            port = server.add_insecure_port(address)
+        except RuntimeError:
+            port = 0
+        if not port:
+            raise StartRefused(
+                f"the port of {address} is in use by another process; stop it, or listen on another port",
+                metadata={"address": address},
+            )
+        await server.start()
+        self._server = server
+        self._engine.start()
+        return f"{address.rpartition(':')[0]}:{port}"
+
+    async def drain(self) -> None:
+        """Says NOT_SERVING for a while, refuses new calls, lets those under way finish, ends the link."""
+        self._draining = True
+        await self._set_health(_NOT_SERVING)
+        await asyncio.sleep(self._options.drain_notice_ms / 1000)
+        if self._server is not None:
+            await self._server.stop(self._options.drain_max_ms / 1000)
+        await self._engine.close()
+
+    def _on_state(self, document: dict[str, Any]) -> None:
+        """Follows the engine."""
+        if self._engine.serving:
+            self._vocabulary.learn(document["catalog"])
+            stage, details = "serving", {}
+        else:
+            stage = "waiting"
+            details = {name: document[name] for name in ("state", "done", "total") if name in document}
+        if not self._draining:
+            task = asyncio.get_running_loop().create_task(
+                self._set_health(_SERVING if self._engine.serving else _NOT_SERVING)
+            )
+            self._health_tasks.add(task)
+            task.add_done_callback(self._health_tasks.discard)
+            self._report(stage, **details)
+
+    async def _set_health(self, status: Any) -> None:
+        for service in ("", SERVICE):
+            await self._health.set(service, status)
+
+
+async def run_front(
+    config_dir: Path,
+    *,
+    listen: str | None = None,
+    options: FrontOptions | None = None,
+    shared_port: bool = False,
+    report: Report = report_line,
+    supervised: bool = False,
+    wrap: Wrap = lambda servicer: servicer,
+) -> None:
+    """Serves until SIGTERM, SIGINT or, supervised, the end of stdin; then drains.
+
+    Args:
+        config_dir: The folder of server.yaml.
+        listen: HOST:PORT in place of that of server.yaml.
+        options: None: as server.yaml says.
+        shared_port: Whether other fronts of this server listen on the port, too.
+        report: Told each stage.
+        supervised: Whether stdin is the supervisor's pipe.
+        wrap: Puts something around the servicer; for benchmarks.
+
+    Raises:
+        ConfigError, StartRefused: It cannot start.
+        InternalFault: It cannot go on; the log says why.
+    """
+    settings = load_settings(config_dir / "server.yaml")
+    key = TagKey.load(settings.tag_key_file)
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    failed = False
+
+    def fail() -> None:
+        nonlocal failed
+        failed = True
+        stop.set()
+
+    front = Front(
+        settings, key, options=options or FrontOptions.of(settings), report=report, on_incident=fail, wrap=wrap
+    )
+    address = await front.start(listen or settings.listen, shared_port=shared_port)
+    report("listening", address=address)
+    gc.collect()
+    gc.freeze()
+    if supervised:
+        loop.add_reader(sys.stdin.fileno(), stop.set)
+    await stop.wait()
+    if supervised:
+        loop.remove_reader(sys.stdin.fileno())
+    await front.drain()
+    if failed:
+        raise InternalFault("of the link, see above")
+
+
+def run_loop(main: Any) -> None:
+    """Runs a coroutine on uvloop, or on asyncio where uvloop is absent."""
+    try:
+        import uvloop
+    except ImportError:
+        factory = None
+    else:
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
+
+
+def main(arguments: list[str] | None = None, *, wrap: Wrap = lambda servicer: servicer) -> int:
+    """Runs the front process; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="riskengine.server.app", description="A front process.")
+    parser.add_argument("config_dir", type=Path, help="the folder of server.yaml")
+    parser.add_argument("--listen", help="HOST:PORT in place of that of server.yaml")
+    parser.add_argument("--options", type=FrontOptions.from_json, help="FrontOptions as JSON")
+    parser.add_argument(
+        "--shared-port", action="store_true", help="other fronts of this server listen on the port, too"
+    )
+    parser.add_argument("--supervised", action="store_true", help="stop when stdin ends")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s front %(levelname)s %(name)s: %(message)s")
+    front = run_front(
+        given.config_dir,
+        listen=given.listen,
+        options=given.options,
+        shared_port=given.shared_port,
+        supervised=given.supervised,
+        wrap=wrap,
+    )
+    try:
+        run_loop(front)
+    except InternalFault as fault:
+        logger.critical("the front ends: %s", fault.message)
+        return EXIT_FAULT
+    except RiskEngineError as error:
+        report_line("refused", **refusal(error))
+        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_REFUSED
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

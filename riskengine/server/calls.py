@@ -1,0 +1,87 @@
+"""What every call goes through around its own method: who may call, how much, and what errors say.
+
+INVARIANTS: a method sees raw bytes within its bound; whatever it raises becomes one of our statuses; an exception that
+nobody expected leaves the process as an incident id alone, and the log gets where it happened and never its text, which
+may quote a caller's value.
+
+Called by `server.app` for each method. Authentication, roles and metrics belong into `guard_unary` and `guard_stream`.
+"""
+
+import logging
+import secrets
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+from riskengine.errors import InternalFault, InvalidRequest, RiskEngineError, Violation
+from riskengine.wire.status import abort_of
+
+logger = logging.getLogger(__name__)
+
+CALL_BYTES_MAX: Final = 64 << 10
+"""A request of a single call, or a message of a stream."""
+BATCH_BYTES_MAX: Final = 1 << 20
+"""A batch; the transport's own bound, too."""
+
+Unary = Callable[[bytes, Any], Awaitable[bytes]]
+Stream = Callable[[AsyncIterator[bytes], Any], AsyncIterator[bytes]]
+
+
+def check_size(raw: bytes, bytes_max: int = CALL_BYTES_MAX) -> None:
+    """Raises InvalidRequest when a message is larger than its method allows."""
+    if len(raw) > bytes_max:
+        raise InvalidRequest([Violation("", "REQUEST_TOO_LARGE", f"has at most {bytes_max} bytes")])
+
+
+def guard_unary(method: Unary, *, name: str, bytes_max: int = CALL_BYTES_MAX) -> Unary:
+    """Wraps a method of one request and one reply.
+
+    Args:
+        method: Takes the raw request and grpc's context, returns the raw reply.
+        name: Of the call, for the log.
+        bytes_max: Largest request.
+    """
+
+    async def call(raw: bytes, context: Any) -> bytes:
+        try:
+            check_size(raw, bytes_max)
+            return await method(raw, context)
+        except RiskEngineError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 the last line of defence
+            failure = incident(error, where=name)
+        await context.abort(*abort_of(failure))
+        raise AssertionError("abort raises")
+
+    return call
+
+
+def guard_stream(method: Stream, *, name: str) -> Stream:
+    """Wraps a method of many requests and many replies; arguments as of `guard_unary`."""
+
+    async def call(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        try:
+            async for reply in method(requests, context):
+                yield reply
+            return
+        except RiskEngineError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 the last line of defence
+            failure = incident(error, where=name)
+        await context.abort(*abort_of(failure))
+
+    return call
+
+
+def incident(error: Exception, *, where: str) -> InternalFault:
+    """Writes an unexpected exception to the log and returns what the caller may know of it.
+
+    Args:
+        error: Its text is not logged.
+        where: The call.
+    """
+    incident_id = secrets.token_hex(8)
+    frames = traceback.extract_tb(error.__traceback__)
+    places = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    logger.error("incident %s in %s: %s at %s", incident_id, where, type(error).__name__, places)
+    return InternalFault(incident_id)

@@ -1,0 +1,249 @@
+"""`riskengine serve`: starts the engine process and the fronts, watches them, stops them in order.
+
+    start   engine and fronts at once; fronts answer "warming" until the engine serves
+    watch   a process that ends is started again; CRASHES_MAX ends within CRASHES_WINDOW_S are a crash loop: everything
+            stops, with the reason
+    stop    fronts first (health NOT_SERVING, calls under way finish), then the engine
+
+INVARIANTS: one thread, no gRPC; a child that says it must not start (`refused`) is not started again, its error is
+raised here as it was raised there; nothing is left running when `stop` returns.
+
+Called by `cli` (`serve`, `demo`), benchmarks and tests.
+"""
+
+import logging
+import select
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from riskengine import errors
+from riskengine.clock import SystemClock
+from riskengine.errors import ConfigError, Problem, RiskEngineError, StartRefused
+from riskengine.settings import ServerSettings, load_settings
+
+from .addresses import check_plaintext, reserve
+from .options import FrontOptions
+from .processes import Child
+
+logger = logging.getLogger(__name__)
+
+CRASHES_MAX: Final = 5
+CRASHES_WINDOW_S: Final = 60
+RESTART_PAUSE_S: Final = 0.2
+TICK_MS: Final = 100
+ENGINE_STOP_S: Final = 10.0
+FRONT_STOP_SLACK_S: Final = 3.0
+ENGINE: Final = "engine"
+
+OnStage = Callable[[str, dict[str, Any]], None]
+"""Told (process name, stage) whenever a child tells something new; see `engine.loop` and `server.app` for the
+stages."""
+
+
+class CrashLoop(RiskEngineError):
+    """A process of ours ends again and again; the log has its reasons."""
+
+    reason = "CRASH_LOOP"
+
+
+class Supervisor:
+    """The processes of one server.
+
+    Args:
+        config_dir: The folder of server.yaml.
+        options: Of the fronts; None: as server.yaml says.
+        listen: HOST:PORT in place of that of server.yaml.
+        on_stage: Told what the children do.
+        front_module: What runs as a front; benchmarks bring their own.
+    """
+
+    def __init__(
+        self,
+        config_dir: Path,
+        *,
+        options: FrontOptions | None = None,
+        listen: str | None = None,
+        on_stage: OnStage | None = None,
+        front_module: str = "riskengine.server.app",
+    ) -> None:
+        self._config_dir = config_dir
+        self._settings: ServerSettings = load_settings(config_dir / "server.yaml")
+        self._options = options or FrontOptions.of(self._settings)
+        self._on_stage = on_stage or (lambda _name, _stage: None)
+        self._front_module = front_module
+        self._clock = SystemClock()
+        self._children: dict[str, Child] = {}
+        self._restarts: dict[str, int] = {}
+        self._crashes_us: dict[str, deque[int]] = {}
+        self._reserved: socket.socket | None = None
+        self._started_us = 0
+        self.address = listen or self._settings.listen
+        self.ready_after_s = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether the engine serves and every front knows it."""
+        children = self._children.values()
+        return bool(children) and all(child.stage["stage"] == "serving" for child in children)
+
+    def pid_of(self, name: str) -> int:
+        """Returns the process id of ``engine``, ``front`` or ``front 2`` ..."""
+        return self._children[name].pid
+
+    def start(self, *, stop_requested: Callable[[], bool] = lambda: False) -> bool:
+        """Starts everything and waits until calls can be answered.
+
+        Args:
+            stop_requested: Asked all the while.
+
+        Returns:
+            Whether it is ready; False when asked to stop before.
+
+        Raises:
+            StartRefused: A port or directory is in use, or a file is missing; nothing is left running.
+            ConfigError, JournalCorrupt, CrashLoop: Likewise.
+        """
+        check_plaintext(self.address, allowed=self._options.plaintext_anywhere)
+        self._started_us = self._clock.monotonic_us()
+        self.address, self._reserved = reserve(self.address, shared=self._settings.fronts > 1)
+        try:
+            self._settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name in self._names():
+                self._launch(name)
+            while not self.ready:
+                if stop_requested():
+                    return False
+                self.tick()
+        except BaseException:
+            self.stop()
+            raise
+        self.ready_after_s = (self._clock.monotonic_us() - self._started_us) / 1e6
+        return True
+
+    def tick(self) -> None:
+        """Waits up to TICK_MS for news of the children; restarts what ended.
+
+        Raises:
+            RiskEngineError: A child must not start, or ends again and again.
+        """
+        poll = select.poll()
+        for child in self._children.values():
+            poll.register(child.descriptor, select.POLLIN)
+        poll.poll(TICK_MS)
+        for name, child in list(self._children.items()):
+            self._listen_to(child)
+            if child.status is not None:
+                self._listen_to(child)
+                self._bury(name, child)
+                self._launch(name)
+
+    def run(self, stop_requested: Callable[[], bool]) -> None:
+        """Watches until asked to stop; raises as `tick`. The caller calls `stop`."""
+        while not stop_requested():
+            self.tick()
+
+    def stop(self) -> None:
+        """Stops fronts, then the engine; kills what does not stop in time."""
+        fronts = [name for name in self._children if name != ENGINE]
+        limit_s = (self._options.drain_notice_ms + self._options.drain_max_ms) / 1000 + FRONT_STOP_SLACK_S
+        for names, timeout_s in ((fronts, limit_s), ([ENGINE], ENGINE_STOP_S)):
+            children = [self._children.pop(name) for name in names if name in self._children]
+            for child in children:
+                child.ask_to_stop()
+            for child in children:
+                child.wait(timeout_s)
+                child.close()
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
+
+    def _names(self) -> list[str]:
+        fronts = ["front", *(f"front {number}" for number in range(2, self._settings.fronts + 1))]
+        return [ENGINE, *fronts]
+
+    def _launch(self, name: str) -> None:
+        if name == ENGINE:
+            child = Child(name, "riskengine.engine.loop", [str(self._config_dir)])
+        else:
+            shared = ["--shared-port"] if self._settings.fronts > 1 else []
+            arguments = [str(self._config_dir), "--listen", self.address, "--options", self._options.to_json(), *shared]
+            child = Child(name, self._front_module, arguments)
+        self._children[name] = child
+
+    def _listen_to(self, child: Child) -> None:
+        for stage in child.read_stages():
+            if stage["stage"] == "refused":
+                raise _error_of(stage)
+            if "address" in stage:
+                self.address = stage["address"]  # With the port that was free, for the next start of a front.
+            self._on_stage(child.name, stage)
+
+    def _bury(self, name: str, child: Child) -> None:
+        """Notes the end of a child that should not have ended; raises CrashLoop when it ends too often."""
+        logger.error("the %s (process %d) ended with status %d and is started again", name, child.pid, child.status)
+        child.close()
+        now_us = self._clock.monotonic_us()
+        crashes = self._crashes_us.setdefault(name, deque(maxlen=CRASHES_MAX))
+        crashes.append(now_us)
+        self._on_stage(name, {"stage": "restarting", "status": child.status})
+        if len(crashes) == CRASHES_MAX and now_us - crashes[0] < CRASHES_WINDOW_S * 1_000_000:
+            del self._children[name]
+            raise CrashLoop(
+                f"the {name} ended {CRASHES_MAX} times within {CRASHES_WINDOW_S} s, last with status {child.status}; "
+                "its log above says why"
+            )
+        if len(crashes) > 1:  # The first restart is at once.
+            select.select([], [], [], RESTART_PAUSE_S)
+
+
+def _error_of(stage: dict[str, Any]) -> RiskEngineError:
+    """Turns the last words of a child into the error they were."""
+    if stage["error"] == "ConfigError":
+        return ConfigError([Problem(*problem) for problem in stage["problems"]])
+    kind = getattr(errors, stage["error"], StartRefused)
+    error = StartRefused(stage["message"])
+    error.reason = getattr(kind, "reason", StartRefused.reason)
+    return error
+
+
+def serve(
+    config_dir: Path,
+    *,
+    options: FrontOptions | None = None,
+    listen: str | None = None,
+    on_stage: OnStage | None = None,
+    on_ready: Callable[[str, float], None] | None = None,
+) -> None:
+    """Serves until SIGTERM or SIGINT, then drains.
+
+    Args:
+        config_dir: The folder of server.yaml.
+        options: Of the fronts; None: as server.yaml says.
+        listen: HOST:PORT in place of that of server.yaml.
+        on_stage: Told what the processes do, for the console.
+        on_ready: Told the address and the seconds it took, once calls can be answered.
+
+    Raises:
+        RiskEngineError: It cannot start, or cannot go on; says why. Nothing is left running.
+    """
+    stopping = False
+
+    def stop(_number: int, _frame: object) -> None:
+        nonlocal stopping
+        stopping = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    supervisor = Supervisor(config_dir, options=options, listen=listen, on_stage=on_stage)
+    try:
+        if supervisor.start(stop_requested=lambda: stopping):
+            if on_ready is not None:
+                on_ready(supervisor.address, supervisor.ready_after_s)
+            supervisor.run(lambda: stopping)
+    finally:
+        supervisor.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)

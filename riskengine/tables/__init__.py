@@ -1,0 +1,1 @@
+"""Keyed tables, slabs and last-seen tables: what velocity and linkage share."""

@@ -1,0 +1,93 @@
+"""Positions in the arrays of the entity store, shared by the Python side and the kernels.
+
+The store is a handful of flat arrays, position-independent (indices, never pointers), so that a snapshot is a copy:
+
+- ``slot_tags int64[S]``, ``slot_entities int32[S]``: open addressing, one region of a power of two for each entity type;
+  0 in ``slot_entities`` is an empty slot, otherwise the entity's index plus one.
+- ``heads int64[E, HEAD_WORDS + 2 * relations]``: one row for each entity, one region for each entity type.
+- ``arena int64[A]``: slabs of `class_words` words; word 0 is never used, so that offset 0 means none. A free slab's first
+  word is the offset of the next free slab of its class and the rest is zero.
+- ``types int64[T, TYPE_WORDS]``: bases, masks and cursors of each entity type.
+- ``free int64[CLASSES]``: first free slab of each class.
+- ``counters int64[COUNTER_WORDS]``.
+
+INVARIANT: all of it is a function of the folded events, in their order. Used by `tables`, `velocity`, `linkage`, `engine`.
+"""
+
+from typing import Final
+
+# heads
+HEAD_TAG: Final = 0
+HEAD_LAST_TIME: Final = 1
+HEAD_FIRST_TIME: Final = 2
+HEAD_TOUCHES: Final = 3
+HEAD_CURVE: Final = 4
+HEAD_CURVE_META: Final = 5
+HEAD_NODE: Final = 6
+HEAD_FLAGS: Final = 7
+HEAD_WORDS: Final = 8
+"""Words before the relations; each relation then takes two: slab offset and meta."""
+META_CLASS_SHIFT: Final = 32
+"""A slab's meta word is its size class shifted by this, plus the number of rows or entries in use."""
+META_COUNT_MASK: Final = (1 << 32) - 1
+
+FLAG_THINNED: Final = 1
+FLAG_RELATION_FULL: Final = 2
+
+# types
+TYPE_SLOT_BASE: Final = 0
+TYPE_SLOT_MASK: Final = 1
+TYPE_ENTITY_BASE: Final = 2
+TYPE_ENTITIES_MAX: Final = 3
+TYPE_USED: Final = 4
+TYPE_FREE: Final = 5
+TYPE_HAND: Final = 6
+TYPE_LIVE: Final = 7
+TYPE_EVICTED_COLD: Final = 8
+TYPE_EVICTED_IDLE: Final = 9
+TYPE_RETENTION_US: Final = 10
+TYPE_WORDS: Final = 11
+
+# counters
+COUNTER_NEWEST_US: Final = 0
+COUNTER_ARENA_NEXT: Final = 1
+COUNTER_ARENA_REFUSED: Final = 2
+COUNTER_LATE_DROPPED: Final = 3
+COUNTER_NODES: Final = 4
+COUNTER_NODES_REFUSED: Final = 5
+COUNTER_THINNED: Final = 6
+COUNTER_WORDS: Final = 8
+
+CLASSES: Final = 26
+"""Size classes 8, 12, 16, 24, 32, 48 … words: at most half of a slab is unused, a quarter on average."""
+EVICTION_SAMPLE: Final = 8
+"""How many entities are looked at to find the coldest when a type is full."""
+SWEEP_PER_INSERT: Final = 2
+"""How many entities are checked for idleness whenever one is added."""
+
+RELATION_ENTRY_WORDS: Final = 4
+ENTRY_TAG: Final = 0
+ENTRY_LAST: Final = 1
+ENTRY_FIRST: Final = 2
+ENTRY_COUNT: Final = 3
+
+
+def class_words(size_class: int) -> int:
+    """Returns the words of a slab of `size_class`, 0 to CLASSES - 1."""
+    return (8 << (size_class >> 1)) + (4 << (size_class >> 1) if size_class & 1 else 0)
+
+
+# relations: one row for each last-seen table of an entity type
+RELATION_TYPE: Final = 0  # owning entity type
+RELATION_MEMBER: Final = 1  # member entity type
+RELATION_WORD: Final = 2  # head word of the slab offset
+RELATION_ENTRIES_MAX: Final = 3
+RELATION_NEW_COLUMN: Final = 4  # features column told whether the pair is new, -1: none
+RELATION_READ: Final = 5  # first row of the reads
+RELATION_READS: Final = 6
+RELATION_WORDS: Final = 7
+
+# reads: distinct members over a window
+READ_WINDOW_US: Final = 0
+READ_COLUMN: Final = 1  # of the features matrix
+READ_WORDS: Final = 2

@@ -1,0 +1,95 @@
+"""Which last-seen tables are kept, gathered from those who ask: velocity for distincts, linkage for links.
+
+INVARIANT: one table for each ordered pair of entity types, whoever asks; the order of the answers follows from the requests.
+Called by `engine.configuration`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from riskengine.tables import layout
+from riskengine.types import ENTITIES, ENTITY_INDEX
+
+
+@dataclass(slots=True)
+class RelationRequest:
+    """What is asked of the members of one entity type seen with another.
+
+    Attributes:
+        owner: Entity type whose table it is.
+        member: Entity type that is counted.
+        entries_max: Members kept.
+        reads: (window in microseconds, column of the features matrix) of each distinct count.
+        new_column: Column told whether the pair is new, -1 for none.
+    """
+
+    owner: str
+    member: str
+    entries_max: int
+    reads: list[tuple[int, int]] = field(default_factory=list)
+    new_column: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class RelationPlan:
+    """Arrays for the kernels.
+
+    Attributes:
+        relations: int64[R, RELATION_WORDS].
+        reads: int64[_, READ_WORDS].
+        relation_count_max: Most relations that one entity type owns.
+        words: Head word by (owner, member).
+    """
+
+    relations: npt.NDArray[np.int64]
+    reads: npt.NDArray[np.int64]
+    relation_count_max: int
+    words: dict[tuple[str, str], int]
+
+
+def build_relations(requests: Iterable[RelationRequest]) -> RelationPlan:
+    """Merges the requests into one plan.
+
+    Args:
+        requests: In any number for the same pair; the largest cap wins.
+    """
+    merged: dict[tuple[str, str], RelationRequest] = {}
+    for request in requests:
+        known = merged.get((request.owner, request.member))
+        if known is None:
+            merged[request.owner, request.member] = RelationRequest(
+                request.owner, request.member, request.entries_max, list(request.reads), request.new_column
+            )
+            continue
+        known.entries_max = max(known.entries_max, request.entries_max)
+        known.reads += request.reads
+        known.new_column = max(known.new_column, request.new_column)
+    rows: list[list[int]] = []
+    reads: list[tuple[int, int]] = []
+    words: dict[tuple[str, str], int] = {}
+    owned = dict.fromkeys(ENTITIES, 0)
+    for (owner, member), request in merged.items():
+        word = layout.HEAD_WORDS + 2 * owned[owner]
+        owned[owner] += 1
+        words[owner, member] = word
+        rows.append(
+            [
+                ENTITY_INDEX[owner],
+                ENTITY_INDEX[member],
+                word,
+                request.entries_max,
+                request.new_column,
+                len(reads),
+                len(request.reads),
+            ]
+        )
+        reads += request.reads
+    return RelationPlan(
+        relations=np.array(rows, np.int64).reshape(len(rows), layout.RELATION_WORDS),
+        reads=np.array(reads, np.int64).reshape(len(reads), layout.READ_WORDS),
+        relation_count_max=max(owned.values()),
+        words=words,
+    )

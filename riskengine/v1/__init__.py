@@ -1,0 +1,1 @@
+"""Generated from protos/riskengine/v1 by `make protos`."""

@@ -1,0 +1,1 @@
+"""Velocity: counts, sums, means, deviations and distincts over any window of event time."""

@@ -1,0 +1,226 @@
+"""Turns the declared profiles into the feature catalogue and into the arrays that the kernels run.
+
+INVARIANTS: the order of features, measures and conditions follows from the declaration alone; equal measures are kept once.
+Feature names follow one grammar, `{entity}.{measure}_{operation}_{window}`. Called by `engine.configuration`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from riskengine.types import ENTITIES, ENTITY_INDEX, NUMBER_SLOTS, US_PER_SECOND, Feature
+from riskengine.velocity import layout
+from riskengine.velocity.schema import Inputs, Measure, Profile, window_us
+
+Int64Array = npt.NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class VelocityPlan:
+    """What the velocity kernels are to do.
+
+    Attributes:
+        features: In the order of their columns, which start at the given first column.
+        conditions: CEL texts of the measures' conditions, in the order of the conditions matrix.
+        numbers: Slots of the declared numbers.
+        measures: int64[M, MEASURE_WORDS].
+        profiles: int64[P, PROFILE_WORDS].
+        windows: int64[W, WINDOW_WORDS].
+        reads: int64[R, FEATURE_WORDS].
+        first_seen: int64[entity types], column of the entity's age or -1.
+        horizons_us: For each entity type the longest time an event matters, 0 where nothing is kept.
+    """
+
+    features: list[Feature]
+    conditions: list[str]
+    numbers: Int64Array
+    measures: Int64Array
+    profiles: Int64Array
+    windows: Int64Array
+    reads: Int64Array
+    first_seen: Int64Array
+    horizons_us: list[int]
+
+
+EVENT_FEATURES: tuple[Feature, ...] = (
+    Feature("txn.amount", "minor units of the base currency", "The amount."),
+    Feature("txn.amount_log", "doublings", "The binary logarithm of one plus the amount."),
+    Feature("txn.monetary", "yes or no", "Whether the transaction moves money.", boolean=True),
+    Feature("txn.hour_local", "hours", "The hour of day where the payer is, 0 to 24."),
+    Feature("txn.night", "yes or no", "Whether it is between 0:00 and 6:00 where the payer is.", boolean=True),
+    Feature("txn.weekend", "yes or no", "Whether it is Saturday or Sunday where the payer is.", boolean=True),
+    Feature("txn.card_present", "yes or no", "Whether a chip, a contactless card or a stripe was read.", boolean=True),
+    Feature("txn.merchant_initiated", "yes or no", "Whether the merchant started it.", boolean=True),
+    Feature("txn.account_age_days", "days", "The time since the account was opened."),
+    Feature("txn.ip_card_region_mismatch", "yes or no", "Whether the IP address and the card differ in country.", True),
+    Feature("txn.merchant_card_region_mismatch", "yes or no", "Whether merchant and card differ in country.", True),
+    Feature(
+        "txn.shipping_billing_region_mismatch", "yes or no", "Whether shipping and billing differ in country.", True
+    ),
+    Feature("txn.verification_failed_count", "verifications", "How many verifications failed."),
+    Feature("txn.verification_passed_count", "verifications", "How many verifications passed."),
+)
+
+
+@dataclass(slots=True)
+class _Builder:
+    columns: dict[str, int]
+    features: list[Feature]
+    conditions: list[str] = field(default_factory=list)
+    measures: list[tuple[int, int, int, int]] = field(default_factory=list)
+    profiles: list[list[int]] = field(default_factory=list)
+    windows: list[tuple[int, int]] = field(default_factory=list)
+    reads: list[list[int]] = field(default_factory=list)
+
+    def feature(self, feature: Feature) -> int:
+        self.columns[feature.name] = len(self.features)
+        self.features.append(feature)
+        return self.columns[feature.name]
+
+    def condition(self, text: str | None) -> int:
+        if text is None:
+            return -1
+        if text not in self.conditions:
+            self.conditions.append(text)
+        return self.conditions.index(text)
+
+
+def _number_features(inputs: Inputs) -> list[Feature]:
+    return [
+        Feature(f"numbers.{key}", "as the caller defines it", f"The caller's number {key}.") for key in inputs.numbers
+    ]
+
+
+_OPERATIONS = {
+    "count": (layout.OPERATION_COUNT, "events", "How many {measure} events there were in {window}, this one included."),
+    "sum": (layout.OPERATION_SUM, "units of {of}", "The sum of {of} over {window}, this event included."),
+    "mean": (layout.OPERATION_MEAN, "units of {of}", "The mean of {of} over {window} before this event."),
+    "std": (layout.OPERATION_STD, "doublings", "The spread of {of} over {window} before this event."),
+    "zscore": (layout.OPERATION_ZSCORE, "spreads", "How far {of} is from its mean over {window} before this event."),
+}
+
+
+def _measure_index(builder: _Builder, first: int, key: tuple[int, int, int, int]) -> int:
+    """Returns the place of a cumulative measure within its profile; an equal one is shared."""
+    own = builder.measures[first:]
+    if key not in own:
+        builder.measures.append(key)
+        own = builder.measures[first:]
+    return own.index(key)
+
+
+def _read_rows(builder: _Builder, entity: str, name: str, measure: Measure, first: int) -> list[list[int]]:
+    """Adds the features of one measure and returns their rows of the reads, with windows as (us, delay) pairs in column 2."""
+    condition = builder.condition(measure.when)
+    delay_us = window_us(measure.delay) if measure.delay else 0
+    # A measure of a value counts only events that have it, so that a mean divides by what it sums.
+    source = builder.columns[measure.of] if measure.of else -1
+    scale = 1_000_000 if measure.of and measure.of.startswith("numbers.") else 1
+    counting = _measure_index(builder, first, (condition, source, layout.TRANSFORM_ONE, 1))
+    base = f"{entity}|when={measure.when or ''}|of={measure.of or ''}|delay={measure.delay or ''}"
+    rows = []
+    for operation_name, (operation, unit, words) in _OPERATIONS.items():
+        for window in getattr(measure, operation_name):
+            total = square = counting
+            if operation in (layout.OPERATION_SUM, layout.OPERATION_MEAN):
+                total = _measure_index(builder, first, (condition, source, layout.TRANSFORM_VALUE, scale))
+            elif operation in (layout.OPERATION_STD, layout.OPERATION_ZSCORE):
+                total = _measure_index(builder, first, (condition, source, layout.TRANSFORM_LOG, 1))
+                square = _measure_index(builder, first, (condition, source, layout.TRANSFORM_LOG_SQUARE, 1))
+            texts = {"measure": name, "of": measure.of or "", "window": window}
+            column = builder.feature(
+                Feature(
+                    f"{entity}.{name}_{operation_name}_{window}",
+                    unit.format(**texts),
+                    f"{words.format(**texts)} Per {entity}.",
+                    definition=f"{base}|{operation_name}|{window}",
+                )
+            )
+            answer_scale = scale if operation in (layout.OPERATION_SUM, layout.OPERATION_MEAN) else 1
+            rows.append([operation, column, window_us(window), delay_us, counting, total, square, answer_scale])
+    if measure.since_last:
+        column = builder.feature(
+            Feature(
+                f"{entity}.{name}_since_last_s",
+                "seconds",
+                f"The time since the last {name} event. Per {entity}.",
+                definition=f"{base}|since_last",
+            )
+        )
+        rows.append([layout.OPERATION_SINCE_LAST, column, -1, 0, counting, counting, counting, 1])
+    return rows
+
+
+def _add_profile(builder: _Builder, entity: str, profile: Profile, *, lateness_us: int) -> None:
+    first = len(builder.measures)
+    rows: list[list[int]] = []
+    for name, measure in profile.measures.items():
+        rows += _read_rows(builder, entity, name, measure, first)
+    if not rows:
+        return
+    windows = sorted({(row[2], row[3]) for row in rows if row[2] >= 0})
+    reach_us = max((us + delay for us, delay in windows), default=30 * 86_400 * US_PER_SECOND)
+    # Reads of one window stand together, so that its two searches are done once.
+    rows.sort(key=lambda row: (row[2], row[3], row[1]))
+    read_first, window_first = len(builder.reads), len(builder.windows)
+    for operation, column, us, delay_us, counting, total, square, scale in rows:
+        window = windows.index((us, delay_us)) if us >= 0 else -1
+        builder.reads.append([operation, column, window, counting, total, square, scale])
+    builder.windows += windows
+    row = [0] * layout.PROFILE_WORDS
+    row[layout.PROFILE_TYPE] = ENTITY_INDEX[entity]
+    row[layout.PROFILE_INCREMENT] = first
+    row[layout.PROFILE_MEASURES] = len(builder.measures) - first
+    row[layout.PROFILE_ROWS_MAX] = profile.rows_max
+    row[layout.PROFILE_HORIZON_US] = reach_us + lateness_us
+    row[layout.PROFILE_EPSILON_SHIFT] = profile.epsilon_shift
+    row[layout.PROFILE_WINDOW], row[layout.PROFILE_WINDOWS] = window_first, len(windows)
+    row[layout.PROFILE_FEATURE], row[layout.PROFILE_FEATURES] = read_first, len(rows)
+    builder.profiles.append(row)
+
+
+def _matrix(rows: Sequence[Sequence[int]], words: int) -> Int64Array:
+    return np.array(rows, np.int64).reshape(len(rows), words)
+
+
+def build_plan(inputs: Inputs, profiles: Mapping[str, Profile], *, lateness_us: int) -> VelocityPlan:
+    """Builds the plan.
+
+    Args:
+        inputs: The declared numbers and labels.
+        profiles: By entity name; names were checked.
+        lateness_us: How late an event may be and still enter a window, microseconds.
+
+    Returns:
+        The plan; its features are the first columns of the features matrix.
+    """
+    builder = _Builder(columns={}, features=[])
+    for feature in (*EVENT_FEATURES, *_number_features(inputs)):
+        builder.feature(feature)
+    first_seen = np.full(len(ENTITIES), -1, np.int64)
+    horizons_us = [0] * len(ENTITIES)
+    for entity, profile in profiles.items():
+        _add_profile(builder, entity, profile, lateness_us=lateness_us)
+        index = ENTITY_INDEX[entity]
+        if profile.first_seen:
+            name = f"{entity}.first_seen_age_s"
+            words = f"The time since this {entity} was first seen."
+            first_seen[index] = builder.feature(Feature(name, "seconds", words, definition=f"{entity}|first_seen"))
+        horizons_us[index] = 30 * 86_400 * US_PER_SECOND + lateness_us
+    for row in builder.profiles:
+        index = row[layout.PROFILE_TYPE]
+        horizons_us[index] = max(horizons_us[index], row[layout.PROFILE_HORIZON_US])
+    assert len(inputs.numbers) <= NUMBER_SLOTS
+    return VelocityPlan(
+        features=builder.features,
+        conditions=builder.conditions,
+        numbers=np.arange(len(inputs.numbers), dtype=np.int64),
+        measures=_matrix(builder.measures, layout.MEASURE_WORDS),
+        profiles=_matrix(builder.profiles, layout.PROFILE_WORDS),
+        windows=_matrix(builder.windows, layout.WINDOW_WORDS),
+        reads=_matrix(builder.reads, layout.FEATURE_WORDS),
+        first_seen=first_seen,
+        horizons_us=horizons_us,
+    )

@@ -1,0 +1,96 @@
+"""The parts of features.yaml that velocity understands.
+
+INVARIANT: a model here checks the shape only; `velocity.plan` checks names, conditions and windows against each other.
+Called by `engine.configuration`.
+"""
+
+import re
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from riskengine.types import US_PER_SECOND
+
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_WINDOW: Final = re.compile(r"([1-9][0-9]{0,4})([smhd])")
+WINDOW_MAX_S: Final = 90 * 86_400
+
+
+def window_us(text: str) -> int:
+    """Turns a window such as ``10m``, ``24h`` or ``7d`` into microseconds.
+
+    Raises:
+        ValueError: It is not a number and a unit, or longer than 90 days.
+    """
+    match = _WINDOW.fullmatch(text)
+    if match is None:
+        raise ValueError("a window is a whole number and one of s, m, h, d, for example 10m, 24h or 7d")
+    seconds = int(match[1]) * _UNITS_S[match[2]]
+    if seconds > WINDOW_MAX_S:
+        raise ValueError("a window is at most 90d")
+    return seconds * US_PER_SECOND
+
+
+def _checked(text: str) -> str:
+    window_us(text)
+    return text
+
+
+Window = Annotated[str, AfterValidator(_checked)]
+Windows = Annotated[list[Window], Field(max_length=16)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Measure(_Strict):
+    """What a profile adds up, and which answers are asked of it."""
+
+    of: str | None = None
+    """Feature of the event that is measured, e.g. txn.amount. None: the events themselves are counted."""
+    when: str | None = None
+    """CEL condition over the event; the event counts only where it is true. None: always."""
+    delay: Window | None = None
+    """Shifts every window of this measure back, for labels that come late: (t-delay-w, t-delay]."""
+    count: Windows = []
+    """Windows in which events are counted, the current one included."""
+    sum: Windows = []
+    """Windows over which `of` is summed, the current event included."""
+    mean: Windows = []
+    """Windows over which `of` is averaged, the current event excluded; missing without an earlier event."""
+    std: Windows = []
+    """Spread of log2(1 + of), the current event excluded; missing with fewer than 2 earlier events."""
+    zscore: Windows = []
+    """Deviation of the current log2(1 + of) from its mean, in spreads of at least 0.125; missing as std."""
+    since_last: bool = False
+    """Seconds since the last counted event before this one; missing without one."""
+
+
+class Profile(_Strict):
+    """What is kept for one entity type."""
+
+    rows_max: Annotated[int, Field(ge=16, le=1024)] = 1024
+    """Rows of the curve; beyond it old rows are thinned."""
+    epsilon_shift: Annotated[int, Field(ge=2, le=8)] = 5
+    """Thinning keeps every answer within the windows w and w * (1 + 2**-epsilon_shift)."""
+    measures: Annotated[dict[Name, Measure], Field(max_length=24)] = {}
+    """Measures by name."""
+    first_seen: bool = False
+    """Seconds since the entity's first event; missing for the first."""
+    distinct: dict[str, Windows] = {}
+    """Other entity types that are counted, by window, the current event included."""
+    new: list[str] = []
+    """Other entity types for which it is told whether the pair is new within the retention."""
+    members_max: Annotated[int, Field(ge=4, le=512)] = 256
+    """Members kept in each last-seen table; beyond it the one unseen for longest is replaced, and told."""
+
+
+class Inputs(_Strict):
+    """The caller's own maps: only what is declared here is kept."""
+
+    numbers: Annotated[list[Name], Field(max_length=16)] = []
+    """Keys of Transaction.numbers; feature numbers.<key>."""
+    labels: Annotated[list[Name], Field(max_length=16)] = []
+    """Keys of Transaction.labels; CEL variable labels.<key>."""

@@ -1,0 +1,20 @@
+"""Strict YAML 1.2 with the place of everything, and validation that speaks plain words."""
+
+from .places import Place
+from .reading import DEPTH_MAX, NODES_MAX, SIZE_MAX, Document, KeyPath, load_file, load_yaml
+from .validation import check, nearest, pattern, validate
+
+__all__ = [
+    "DEPTH_MAX",
+    "NODES_MAX",
+    "SIZE_MAX",
+    "Document",
+    "KeyPath",
+    "Place",
+    "check",
+    "load_file",
+    "load_yaml",
+    "nearest",
+    "pattern",
+    "validate",
+]

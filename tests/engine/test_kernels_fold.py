@@ -1,0 +1,125 @@
+"""The fold against its plain definition, and what must not change a bit of it."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from riskengine.engine.features import FeatureSet, FeaturesFile, compile_features
+from riskengine.engine.pipeline import Pipeline
+from riskengine.engine.state import State
+from riskengine.types import US_PER_SECOND, EngineLimits, IssuerOutcome, OutcomeType, TransactionType
+from riskengine.velocity.plan import EVENT_FEATURES
+from riskengine.yamlfile import load_yaml, validate
+from tests.naive import engine as naive
+from tests.strategies import event_streams, stream_of
+
+LIMITS = EngineLimits(entities_max=64, arena_mib=1, recent_decisions_max=64, batch_rows_max=256, lateness_max_s=3600)
+CONDITIONS = {
+    "txn.monetary": lambda e: 1 <= e["transaction_type"] <= TransactionType.REVERSAL,
+    'txn.type != "REFUND"': lambda e: e["transaction_type"] not in (0, TransactionType.REFUND),
+    'outcome.type == "FRAUD"': lambda e: e["outcome_type"] == OutcomeType.FRAUD,
+    'txn.issuer_outcome == "DECLINED"': lambda e: e["issuer_outcome"] == IssuerOutcome.DECLINED,
+}
+
+
+@pytest.fixture(scope="module")
+def declared() -> tuple[FeaturesFile, FeatureSet]:
+    """A small declaration with every operation, and what it compiles to."""
+    text = (Path(__file__).parent / "features_small.yaml").read_text()
+    document = load_yaml(text, name="features.yaml")
+    return validate(document, FeaturesFile), compile_features(document, LIMITS)
+
+
+def pipeline_of(features: FeatureSet, limits: EngineLimits = LIMITS) -> Pipeline:
+    """Returns a pipeline over a new state that can fold and never decides."""
+    configuration = SimpleNamespace(features=features, column_count=len(features.features), revision=1, model=None)
+    return Pipeline(configuration, State(features, limits), limits)  # type: ignore[arg-type]
+
+
+def fold_all(pipeline: Pipeline, events: np.ndarray, *, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Folds in batches of a size and returns copies of features, valid and flags."""
+    starts = range(0, len(events), batch)
+    parts = [[part.copy() for part in pipeline.fold(events[first : first + batch])] for first in starts]
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore[return-value]
+
+
+@given(events=event_streams())
+@settings(max_examples=150, deadline=None)
+def test_fold_agrees_with_its_definition(declared: tuple[FeaturesFile, FeatureSet], events: np.ndarray) -> None:
+    """Every feature of every scored event equals the O(n^2) definition, and is missing where that says so."""
+    file, features = declared
+    expected, expected_flags = naive.fold_events(file, events, CONDITIONS, LIMITS.lateness_max_s * US_PER_SECOND)
+
+    values, valid, flags = fold_all(pipeline_of(features), events, batch=7)
+
+    own = len(EVENT_FEATURES)
+    for row, answers in enumerate(expected):
+        told = {features.names[column]: values[row, column] for column in np.flatnonzero(valid[row]) if column >= own}
+        assert answers == told, f"event {row}"
+    assert expected_flags == [flag & 1 for flag in flags.tolist()]
+
+
+@given(events=event_streams(), batch=st.integers(1, 40))
+@settings(max_examples=50, deadline=None)
+def test_batch_size_changes_no_bit(declared: tuple[FeaturesFile, FeatureSet], events: np.ndarray, batch: int) -> None:
+    """The same events in batches of another size leave the same state and the same answers."""
+    _, features = declared
+    whole, parts = pipeline_of(features), pipeline_of(features)
+    values, valid, flags = fold_all(whole, events, batch=len(events))
+
+    other_values, other_valid, other_flags = fold_all(parts, events, batch=batch)
+
+    assert whole.state.digest() == parts.state.digest()
+    assert np.array_equal(valid, other_valid)
+    assert np.array_equal(flags, other_flags)
+    assert np.array_equal(np.where(valid, values, 0), np.where(valid, other_values, 0))
+
+
+@given(events=event_streams(events_max=25), more=event_streams(events_max=10))
+@settings(max_examples=40, deadline=None)
+def test_longer_stream_changes_no_earlier_answer(
+    declared: tuple[FeaturesFile, FeatureSet], events: np.ndarray, more: np.ndarray
+) -> None:
+    """What follows an event, early or late, cannot change what was answered for it."""
+    _, features = declared
+    values, valid, _ = fold_all(pipeline_of(features), events, batch=5)
+
+    longer, longer_valid, _ = fold_all(pipeline_of(features), np.concatenate([events, more]), batch=5)
+
+    count = len(events)
+    assert np.array_equal(valid, longer_valid[:count])
+    assert np.array_equal(np.where(valid, values, 0), np.where(valid, longer[:count], 0))
+
+
+def test_full_tables_evict_and_stay_within_bounds(declared: tuple[FeaturesFile, FeatureSet]) -> None:
+    """Ten times more entities than fit, in a small arena: no table grows past its bound, and batches still change nothing."""
+    _, features = declared
+    events = stream_of(4000, seed=5, entity_count=640)
+    one, other = pipeline_of(features), pipeline_of(features)
+
+    fold_all(one, events, batch=256)
+    fold_all(other, events, batch=3)
+
+    live = one.state.store.types[:, 7]
+    assert live.max() <= LIMITS.entities_max
+    assert one.state.store.types[:, 8].sum() > 0, "nothing was evicted, so the test shows nothing"
+    assert one.state.digest() == other.state.digest()
+
+
+def test_skipped_stages_change_no_state(declared: tuple[FeaturesFile, FeatureSet]) -> None:
+    """A stage mask skips answers, never folds: the state is the same bit for bit."""
+    _, features = declared
+    events = stream_of(500, seed=6)
+    masked = events.copy()
+    masked["skip_stages"] = 2 | 4 | 8
+    full, reduced = pipeline_of(features), pipeline_of(features)
+
+    fold_all(full, events, batch=64)
+    _, valid, _ = fold_all(reduced, masked, batch=64)
+
+    assert full.state.digest() == reduced.state.digest()
+    assert not valid[:, len(EVENT_FEATURES) :].any()

@@ -1,0 +1,101 @@
+"""The ring of recent decisions against a plain dict."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from riskengine.engine.recent import RecentDecisions
+from riskengine.types import DECISION, Kind, ReplyStatus, empty_events
+from tests.naive import engine as naive
+
+REQUESTS = st.tuples(st.integers(1, 12), st.sampled_from([1, 1, 1, 2]))
+"""Few requests, so that most are repeated; the second number stands for the payload."""
+
+
+def events_of(requests: list[tuple[int, int]], *, kind: Kind = Kind.SCORE) -> np.ndarray:
+    """Returns one event for each (request, payload)."""
+    events = empty_events(len(requests))
+    events["kind"] = kind
+    # Tags use all 64 bits, and every other one collides in the low bits of the index.
+    keys = np.array([request for request, _ in requests], np.uint64)
+    events["request_key"] = (keys << np.uint64(58)) | np.uint64(64)
+    events["request_check"] = keys
+    events["payload_hash"] = [payload for _, payload in requests]
+    events["transaction_tag"] = events["request_key"]
+    return events
+
+
+def decided(events: np.ndarray, first: int) -> np.ndarray:
+    """Returns decisions that can be told apart by their sequence."""
+    decisions = np.zeros(len(events), DECISION)
+    for name in ("request_key", "request_check", "payload_hash", "kind"):
+        decisions[name] = events[name]
+    decisions["verdict"] = 1
+    decisions["sequence"] = np.arange(first, first + len(events))
+    return decisions
+
+
+@given(batches=st.lists(st.lists(REQUESTS, min_size=1, max_size=8), max_size=12))
+def test_screen_agrees_with_a_dict(batches: list[list[tuple[int, int]]]) -> None:
+    """Repeats across and within batches get the first decision, other payloads are told, in a ring that holds all."""
+    recent = RecentDecisions(128)
+    known: dict[tuple[int, int], int] = {}
+    first: dict[int, int] = {}
+    sequence = 1
+    for requests in batches:
+        events = events_of(requests)
+        expected = naive.screen(
+            [(int(e["request_key"]), int(e["request_check"]), int(e["payload_hash"])) for e in events], known
+        )
+
+        screened = recent.screen(events)
+        fresh = events[screened.new]
+        replies = recent.settle(screened, decided(fresh, sequence))
+
+        for (request, _), status in zip(requests, expected, strict=True):
+            if status == ReplyStatus.DECIDED:
+                first[request] = sequence
+                sequence += 1
+        assert expected == screened.statuses.tolist()
+        assert [first[request] for request, _ in requests] == replies["sequence"].tolist()
+
+
+@given(count=st.integers(1, 60), ring=st.integers(4, 16))
+def test_oldest_leave_first(count: int, ring: int) -> None:
+    """In a ring of n rows the last n requests are known and no other; remembering equals deciding."""
+    recent, folded = RecentDecisions(ring), RecentDecisions(ring)
+    known: dict[tuple[int, int], int] = {}
+    for request in range(1, count + 1):
+        events = events_of([(request, 1)])
+        screened = recent.screen(events)
+        recent.settle(screened, decided(events, request))
+        folded.remember(events, decided(events, request))
+    alive = range(max(1, count - ring + 1), count + 1)
+    wanted = events_of([(request, 1) for request in range(1, count + 1)])
+    keys = np.stack([wanted["request_key"], wanted["request_check"]], axis=1)
+    rows = [(int(k), int(c), 1) for k, c in keys[alive.start - 1 :]]
+    naive.remember(rows, known)
+
+    statuses, replies = recent.lookup(keys)
+
+    found = [status == ReplyStatus.REPEATED for status in statuses]
+    assert naive.lookup([(int(k), int(c)) for k, c in keys], known) == found
+    assert list(alive) == [int(row["sequence"]) for row, is_found in zip(replies, found, strict=True) if is_found]
+    for name, array in recent.arrays().items():
+        assert np.array_equal(array, folded.arrays()[name]), name
+
+
+def test_outcome_takes_the_entities_of_its_transaction() -> None:
+    """An outcome without entities gets those of the last attempt, also within one batch; one that brings its own keeps them."""
+    recent = RecentDecisions(16)
+    payment = events_of([(1, 1)])
+    payment["card_tag"], payment["account_tag"] = 77, 78
+    outcomes = events_of([(2, 1), (3, 1), (4, 1)], kind=Kind.OUTCOME)
+    outcomes["transaction_tag"] = [payment["transaction_tag"][0], payment["transaction_tag"][0], 999]
+    outcomes["card_tag"][1] = 5
+    batch = np.concatenate([payment, outcomes])
+
+    recent.settle(recent.screen(batch), decided(batch, 1))
+
+    assert [77, 77, 5, 0] == batch["card_tag"].tolist()
+    assert [78, 78, 0, 0] == batch["account_tag"].tolist()

@@ -1,0 +1,221 @@
+"""Plain versions of the engine's kernels: every answer from all earlier events, with no table, curve or index.
+
+The definition of velocity and linkage in O(n) for each event, for streams that stay below every bound.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from riskengine.engine.features import FeaturesFile
+from riskengine.linkage.plan import Linkage
+from riskengine.types import ENTITIES, MISSING, DecisionFlag, Kind, ReplyStatus, Stage
+from riskengine.velocity import layout
+from riskengine.velocity.schema import Measure, window_us
+
+from .velocity import log2_fixed
+
+Condition = Callable[[np.void], bool]
+Answers = dict[str, float]
+
+
+class History:
+    """All folded events so far, by entity."""
+
+    def __init__(self) -> None:
+        self.events: dict[tuple[str, int], list[np.void]] = {}
+        self.links = nx.Graph()
+        self.newest_us = -(2**62)
+
+    def of(self, entity: str, event: np.void) -> list[np.void]:
+        return self.events.get((entity, int(event[f"{entity}_tag"])), [])
+
+    def add(self, event: np.void) -> None:
+        for entity in ENTITIES:
+            if event[f"{entity}_tag"]:
+                self.events.setdefault((entity, int(event[f"{entity}_tag"])), []).append(event)
+
+
+def _counts(measure: Measure, event: np.void, conditions: Mapping[str, Condition]) -> bool:
+    if measure.when is not None and not conditions[measure.when](event):
+        return False
+    return measure.of is None or event["amount_base_minor"] != MISSING
+
+
+def _window(
+    events: list[np.void], measure: Measure, window: str, time_us: int, conditions: Mapping[str, Condition]
+) -> list[np.void]:
+    end = time_us - (window_us(measure.delay) if measure.delay else 0)
+    start = end - window_us(window)
+    return [e for e in events if start < e["event_time_us"] <= end and _counts(measure, e, conditions)]
+
+
+def _measure(
+    answers: Answers,
+    prefix: str,
+    measure: Measure,
+    event: np.void,
+    earlier: list[np.void],
+    conditions: Mapping[str, Condition],
+) -> None:
+    time_us = int(event["event_time_us"])
+    with_own = [*earlier, event]
+    for window in measure.count:
+        answers[f"{prefix}_count_{window}"] = float(len(_window(with_own, measure, window, time_us, conditions)))
+    for window in measure.sum:
+        inside = _window(with_own, measure, window, time_us, conditions)
+        answers[f"{prefix}_sum_{window}"] = float(sum(int(e["amount_base_minor"]) for e in inside))
+    for window in measure.mean:
+        values = [int(e["amount_base_minor"]) for e in _window(earlier, measure, window, time_us, conditions)]
+        if values:
+            answers[f"{prefix}_mean_{window}"] = sum(values) / float(len(values))
+    for window in {*measure.std, *measure.zscore}:
+        inside = _window(earlier, measure, window, time_us, conditions)
+        logs = [log2_fixed(int(e["amount_base_minor"])) for e in inside]
+        if len(logs) < layout.STD_EVENTS_MIN:
+            continue
+        mean = sum(logs) / float(len(logs))
+        squares = sum(log * log for log in logs) / float(len(logs))
+        spread = math.sqrt(max(squares - mean * mean, 0.0)) / 4096
+        if window in measure.std:
+            answers[f"{prefix}_std_{window}"] = spread
+        if window in measure.zscore and _counts(measure, event, conditions) and not measure.delay:
+            own = log2_fixed(int(event["amount_base_minor"])) / 4096
+            answers[f"{prefix}_zscore_{window}"] = (own - mean / 4096) / max(spread, layout.STD_FLOOR)
+    if measure.since_last:
+        times = [int(e["event_time_us"]) for e in earlier if _counts(measure, e, conditions)]
+        times = [time for time in times if time <= time_us]
+        if times:
+            answers[f"{prefix}_since_last_s"] = (time_us - max(times)) / 1e6
+
+
+def _distinct(
+    answers: Answers, entity: str, members: list[str], windows: Any, event: np.void, seen: list[np.void]
+) -> None:
+    seen = [e for e in seen if e["kind"] != Kind.OUTCOME]
+    for member in members:
+        last: dict[int, int] = {}
+        for e in seen:
+            tag = int(e[f"{member}_tag"])
+            if tag:
+                last[tag] = max(last.get(tag, MISSING), int(e["event_time_us"]))
+        for window in windows[member]:
+            since = int(event["event_time_us"]) - window_us(window)
+            answers[f"{entity}.{member}_distinct_{window}"] = float(sum(time > since for time in last.values()))
+
+
+def _degree(history: History, owner: str, member: str, tag: int) -> int:
+    events = history.events.get((owner, tag), [])
+    return len({int(e[f"{member}_tag"]) for e in events if e["kind"] != Kind.OUTCOME and e[f"{member}_tag"]})
+
+
+def _join(history: History, linkage: Linkage, event: np.void) -> None:
+    """Joins the event's entities where neither is over its cap. The event is in the history already."""
+    for one, other in linkage.strong:
+        tags = int(event[f"{one}_tag"]), int(event[f"{other}_tag"])
+        if not all(tags):
+            continue
+        nodes = (one, tags[0]), (other, tags[1])
+        history.links.add_nodes_from(nodes)
+        over = [
+            _degree(history, owner, member, tag) > linkage.degree_max.get(owner, linkage.degree_max_default)
+            for owner, member, tag in ((one, other, tags[0]), (other, one, tags[1]))
+        ]
+        if not any(over):
+            history.links.add_edge(*nodes)
+
+
+def _linkage(answers: Answers, history: History, linkage: Linkage, event: np.void) -> None:
+    for entity in linkage.component_size:
+        node = (entity, int(event[f"{entity}_tag"]))
+        if history.of(entity, event):
+            size = len(nx.node_connected_component(history.links, node)) if node in history.links else 1
+            answers[f"{entity}.component_size"] = float(size)
+    for entity in linkage.over_degree_cap:
+        members = [pair[1 - pair.index(entity)] for pair in linkage.strong if entity in pair]
+        cap = linkage.degree_max.get(entity, linkage.degree_max_default)
+        if history.of(entity, event) and members:
+            tag = int(event[f"{entity}_tag"])
+            over = any(_degree(history, entity, member, tag) > cap for member in members)
+            answers[f"{entity}.over_degree_cap"] = float(over)
+
+
+def fold_events(
+    file: FeaturesFile, events: np.ndarray, conditions: Mapping[str, Condition], lateness_us: int
+) -> tuple[list[Answers], list[int]]:
+    """Folds events in order and answers for each scored one.
+
+    Args:
+        file: What is measured.
+        events: Rows of EVENT.
+        conditions: What each CEL text of the file means.
+        lateness_us: How late an event is still folded.
+
+    Returns:
+        For each event the features that are present, by name, without those of the event alone; and the FOLDED bit.
+    """
+    history = History()
+    told: list[Answers] = []
+    flags: list[int] = []
+    for event in events:
+        answers: Answers = {}
+        time_us = int(event["event_time_us"])
+        fold = history.newest_us - time_us <= lateness_us
+        earlier = {entity: list(history.of(entity, event)) for entity in ENTITIES}
+        if fold:
+            history.newest_us = max(history.newest_us, time_us)
+            history.add(event)
+            if event["kind"] != Kind.OUTCOME:
+                _join(history, file.linkage, event)
+        if event["kind"] == Kind.SCORE and not event["skip_stages"] & Stage.VELOCITY:
+            for entity, profile in file.profiles.items():
+                if not event[f"{entity}_tag"]:
+                    continue
+                for name, measure in profile.measures.items():
+                    _measure(answers, f"{entity}.{name}", measure, event, earlier[entity], conditions)
+                if profile.first_seen and fold and earlier[entity]:
+                    first_us = min(int(e["event_time_us"]) for e in earlier[entity])
+                    answers[f"{entity}.first_seen_age_s"] = max(time_us - first_us, 0) / 1e6
+                if history.of(entity, event):
+                    _distinct(
+                        answers, entity, list(profile.distinct), profile.distinct, event, history.of(entity, event)
+                    )
+                for member in profile.new:
+                    if fold and event[f"{member}_tag"]:
+                        known = {int(e[f"{member}_tag"]) for e in earlier[entity] if e["kind"] != Kind.OUTCOME}
+                        answers[f"{entity}.new_{member}"] = float(int(event[f"{member}_tag"]) not in known)
+        if event["kind"] == Kind.SCORE and not event["skip_stages"] & Stage.LINKAGE:
+            _linkage(answers, history, file.linkage, event)
+        told.append(answers)
+        flags.append(int(DecisionFlag.FOLDED) if fold else 0)
+    return told, flags
+
+
+def screen(requests: list[tuple[int, int, int]], known: dict[tuple[int, int], int]) -> list[ReplyStatus]:
+    """Tells new requests from repeated ones.
+
+    Args:
+        requests: (request_key, request_check, payload_hash) in order.
+        known: Payload by (key, check); changed.
+    """
+    statuses = []
+    for key, check, payload in requests:
+        if (key, check) not in known:
+            known[key, check] = payload
+            statuses.append(ReplyStatus.DECIDED)
+        else:
+            statuses.append(ReplyStatus.REPEATED if known[key, check] == payload else ReplyStatus.REUSED)
+    return statuses
+
+
+def remember(rows: list[tuple[int, int, int]], known: dict[tuple[int, int], int]) -> None:
+    """Takes requests as journaled."""
+    known.update({(key, check): payload for key, check, payload in rows})
+
+
+def lookup(wanted: list[tuple[int, int]], known: dict[tuple[int, int], int]) -> list[bool]:
+    """Tells which requests are known."""
+    return [pair in known for pair in wanted]

@@ -1,0 +1,468 @@
+"""Requests become rows that say the same, and a payload hash that says whether two requests do."""
+
+import struct
+from enum import IntEnum
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from riskengine import types
+from riskengine.errors import InvalidRequest
+from riskengine.types import ENTITIES, EVENT_STRUCT, LABEL_SLOTS, MISSING, NUMBER_SLOTS, pack_code, unpack_code
+from riskengine.v1 import decision_pb2, risk_service_pb2, transaction_pb2
+from riskengine.v1 import risk_service_pb2 as service
+from riskengine.v1 import transaction_pb2 as messages
+from riskengine.wire import checks
+from riskengine.wire.checks import DoorLimits, Suspect
+from riskengine.wire.pseudonyms import Pseudonyms
+from tests.wire.builders import (
+    KEY,
+    NOW_US,
+    door,
+    entities,
+    issuer,
+    outcome_request,
+    record_request,
+    score_request,
+    unpacked,
+    verification,
+)
+
+DOOR = door()
+KEY_TEXT = st.text("ABCxyz019._:-", min_size=1, max_size=64)
+ID_TEXT = st.one_of(st.just(""), st.text("ABCxyz019._:@+/=-", min_size=1, max_size=64))
+REGION = st.one_of(st.just(""), st.text("ABCXYZ", min_size=2, max_size=2))
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+MAP_KEY = st.one_of(
+    st.sampled_from(["basket_items", "risk_score", "shop"]), st.text("abc019_", min_size=1, max_size=12)
+)
+ADDRESSES = st.sampled_from(["", "203.0.113.9", "2001:db8::9", "::ffff:203.0.113.7"])
+EMAILS = st.sampled_from(["", "a@b.example", "A@B.example", "ä@b.example", " x@y.example"])
+PHONES = st.sampled_from(["", "+49 30 12345", "004930", "(+1) 555-0100"])
+STREETS = st.sampled_from(["", "1 Main Street", "Straße 7\nBerlin", "12345678901234567", "０ x"])
+
+
+@st.composite
+def transactions(draw: st.DrawFn) -> "messages.Transaction":
+    """Draws valid transactions of every shape."""
+    kind: Any = draw(st.integers(1, 11))
+    built = messages.Transaction(transaction_id=draw(KEY_TEXT), type=kind)
+    built.event_time.seconds = draw(st.integers(946_684_800, NOW_US // 1_000_000 + 59))
+    built.event_time.nanos = draw(st.integers(0, 999_999_999))
+    if draw(st.booleans()):
+        built.utc_offset_minutes = draw(st.integers(-840, 840))
+    if built.type <= 6:
+        built.amount_minor = draw(st.integers(0, 10**12))
+    if built.type <= 6 or draw(st.booleans()):
+        built.currency_code = draw(st.sampled_from(["EUR", "USD", "JPY", "KWD"]))
+    for name, largest in (("channel", 6), ("entry_mode", 9), ("initiation", 4)):
+        setattr(built, name, draw(st.integers(0, largest)))
+    for method in draw(st.lists(st.integers(1, 6), unique=True, max_size=6)):
+        built.verifications.add(method=method, result=draw(st.integers(1, 5)))
+    if draw(st.booleans()):
+        code = draw(st.sampled_from(["", "05", "51", "A1b2C3d4"]))
+        built.issuer_response.CopyFrom(issuer(draw(st.integers(0, 4)), code))
+    built.original_transaction_id = draw(st.one_of(st.just(""), KEY_TEXT))
+    for name in checks.PAN_FIELDS:
+        setattr(built.entities, name, draw(ID_TEXT))
+    built.entities.card_bin = draw(st.sampled_from(["", "411111", "55000055"]))
+    built.entities.ip_address, built.entities.email_address = draw(ADDRESSES), draw(EMAILS)
+    built.entities.phone_number, built.entities.shipping_address = draw(PHONES), draw(STREETS)
+    built.merchant_category_code = draw(st.sampled_from(["", "5411", "0000"]))
+    for name in messages.Regions.DESCRIPTOR.fields_by_name:
+        setattr(built.regions, name, draw(REGION))
+    if draw(st.booleans()):
+        built.position.latitude_degrees = draw(st.floats(-90, 90))
+        built.position.longitude_degrees = draw(st.floats(-180, 180))
+    if draw(st.booleans()):
+        built.account_open_time.seconds = draw(st.integers(-2_000_000_000, 2_000_000_000))
+    for key, number in draw(st.dictionaries(MAP_KEY, FINITE, max_size=5)).items():
+        built.numbers[key] = number
+    for key, label in draw(st.dictionaries(MAP_KEY, st.text("aé €z9", min_size=1, max_size=16), max_size=5)).items():
+        built.labels[key] = label
+    return built
+
+
+def limits() -> DoorLimits:
+    """Returns the configured limits of `DOOR`."""
+    return DoorLimits(
+        currencies=frozenset({"EUR", "USD", "JPY", "KWD"}), skew_us=60_000_000, pan_exempt_fields=frozenset()
+    )
+
+
+@given(transactions())
+def test_row_equals_the_message(transaction: "messages.Transaction") -> None:
+    """Goal: what is scored is what was sent. Method: valid transactions of every shape, compared field by field."""
+    request = service.ScoreTransactionRequest(request_id="req-00000001", transaction=transaction)
+    found = checks.find_transaction(request, limits=limits(), now_us=NOW_US)
+    if found:  # An id that is a card number by chance, or no identifier at all.
+        assert {"PAN_NOT_ALLOWED", "REQUIRED"} >= {item.reason for item in found}
+        return
+    row = unpacked(DOOR.score_row(request, NOW_US, 5))
+    pseudonyms = Pseudonyms(KEY)
+    sent, who = transaction, transaction.entities
+
+    assert (0, 1, NOW_US, 5) == tuple(row[name] for name in ("sequence", "kind", "received_time_us", "skip_stages"))
+    assert sent.event_time.ToMicroseconds() == row["event_time_us"]
+    assert (sent.utc_offset_minutes if sent.HasField("utc_offset_minutes") else MISSING) == row["utc_offset_minutes"]
+    assert (sent.amount_minor if sent.type <= 6 else MISSING) == row["amount_minor"]
+    assert (row["amount_minor"] == MISSING) == (row["amount_base_minor"] == MISSING)
+    assert sent.currency_code == unpack_code(int(row["currency"]))
+    results = {int(item.method): int(item.result) for item in sent.verifications}
+    assert [results.get(method, 0) for method in range(1, 7)] == [
+        row[f"verified_{method.name.lower()}"] for method in types.VerificationMethod
+    ]
+    for name in ("channel", "entry_mode", "initiation"):
+        assert getattr(sent, name) == row[name]
+    assert (sent.type, sent.issuer_response.outcome) == (row["transaction_type"], row["issuer_outcome"])
+    assert sent.issuer_response.response_code == unpack_code(int(row["issuer_code"]))
+    assert sent.merchant_category_code == unpack_code(int(row["merchant_category"]))
+    assert who.card_bin == unpack_code(int(row["card_bin"]))
+    for name in ("card", "ip", "merchant", "payee", "billing", "shipping"):
+        assert getattr(sent.regions, f"{name}_region_code") == unpack_code(int(row[f"{name}_region"]))
+    for name, value in tagged_values(who).items():
+        assert pseudonyms.tag(name, value) == row[f"{name}_tag"], name
+    assert pseudonyms.tag("transaction", sent.transaction_id) == row["transaction_tag"]
+    assert pseudonyms.tag("transaction", sent.original_transaction_id) == row["original_transaction_tag"]
+    opened = sent.account_open_time.ToMicroseconds() if sent.HasField("account_open_time") else MISSING
+    assert opened == row["account_open_time_us"]
+    if sent.HasField("position"):
+        assert sent.position.latitude_degrees == row["latitude_degrees"]
+        assert sent.position.longitude_degrees == row["longitude_degrees"]
+    else:
+        assert row["latitude_degrees"] != row["latitude_degrees"]
+    slots = {"basket_items": 0, "risk_score": 5}
+    expected = [next((sent.numbers[k] for k in slots if slots[k] == s and k in sent.numbers), None) for s in range(16)]
+    assert expected == [None if row[f"number_{s}"] != row[f"number_{s}"] else row[f"number_{s}"] for s in range(16)]
+    labels = [
+        pack_code(sent.labels["shop"]) if slot == 1 and "shop" in sent.labels else 0 for slot in range(LABEL_SLOTS)
+    ]
+    assert labels == [row[f"label_{slot}"] for slot in range(LABEL_SLOTS)]
+
+
+def tagged_values(who: "messages.Entities") -> dict[str, str]:
+    """Returns what each tag of a row stands for."""
+    raw = (who.account_id, who.card_id, who.device_id, who.ip_address, who.email_address, who.phone_number)
+    rest = (who.merchant_id, who.payee_id, who.shipping_address, who.card_bin, who.ip_address, who.email_address)
+    return dict(zip(ENTITIES, raw + rest, strict=True))
+
+
+MUTATIONS: list[Any] = [
+    *(("entities", name) for name in messages.Entities.DESCRIPTOR.fields_by_name),
+    *(("regions", name) for name in messages.Regions.DESCRIPTOR.fields_by_name),
+    *((name,) for name in ("transaction_id", "original_transaction_id", "currency_code", "merchant_category_code")),
+    ("issuer_response", "response_code"),
+]
+NASTY = st.one_of(
+    st.text(max_size=20),
+    st.text("0123456789- .+()", max_size=24),
+    st.text("ab@.: \n\t\x00\x7f\u2028é＠", max_size=20),
+    st.sampled_from(
+        ["x" * 64, "x" * 65, "x" * 256, "€" * 85, "€" * 86, "1.2.3.4\n", "a@" + "b" * 252, "a@" + "b" * 253]
+    ),
+    st.sampled_from(
+        ["4111111111111111", "4111 1111 1111 1111", "+", "     ", "(+49) 12345", "DE\n", "5411\n", "EUR\n"]
+    ),
+)
+
+
+@given(transactions(), st.lists(st.tuples(st.sampled_from(MUTATIONS), NASTY), max_size=3), st.data())
+def test_quick_pass_accepts_nothing_that_the_checks_refuse(
+    transaction: "messages.Transaction", mutations: list[tuple[tuple[str, ...], str]], data: st.DataObject
+) -> None:
+    """Goal: speed opens no hole. Method: nasty text in random fields; the quick pass against the field-by-field checks."""
+    for path, text in mutations:
+        target = transaction
+        for step in path[:-1]:
+            target = getattr(target, step)
+        setattr(target, path[-1], text)
+    if data.draw(st.booleans()):
+        transaction.labels[data.draw(NASTY)] = data.draw(NASTY)
+        transaction.numbers[data.draw(NASTY)] = data.draw(st.floats())
+    request = service.ScoreTransactionRequest(request_id="req-00000001", transaction=transaction)
+    found = checks.find_transaction(request, limits=limits(), now_us=NOW_US)
+    try:
+        DOOR._pack_score(request, NOW_US, 0, False)
+    except (Suspect, KeyError, OSError, ValueError):
+        pass
+    else:
+        assert [] == found
+    if not found:
+        assert DOOR.score_row(request, NOW_US) == DOOR._pack_score(request, NOW_US, 0, True)
+
+
+HASHED: list[dict[str, Any]] = [
+    {"transaction_id": "txn-000012346"},
+    {"type": 2},
+    {"event_time": Timestamp(seconds=1_700_000_000, nanos=123_457_000)},
+    {"utc_offset_minutes": 61},
+    {"utc_offset_minutes": None},
+    {"amount_minor": 2000},
+    {"amount_minor": 0},
+    {"currency_code": "USD"},
+    {"channel": 2},
+    {"entry_mode": 7},
+    {"initiation": 2},
+    {"verifications": [verification(2, 1)]},
+    {"verifications": [verification(2, 1), verification(3, 1)]},
+    {"issuer_response": issuer(1, "51")},
+    {"issuer_response": issuer(2, "05")},
+    {"original_transaction_id": "txn-000000002"},
+    {"merchant_category_code": "5412"},
+    *(
+        {
+            "regions": messages.Regions(
+                card_region_code="DE", ip_region_code="FR", merchant_region_code="DE", **{name: "GB"}
+            )
+        }
+        for name in ("payee_region_code", "billing_region_code", "shipping_region_code")
+    ),
+    {"regions": messages.Regions(card_region_code="FR", ip_region_code="DE", merchant_region_code="DE")},
+    {"position": messages.Position(latitude_degrees=52.6, longitude_degrees=13.4)},
+    {"position": messages.Position(latitude_degrees=52.5, longitude_degrees=13.5)},
+    {"position": None},
+    {"account_open_time": Timestamp(seconds=1_600_000_001)},
+    {"account_open_time": None},
+    {"numbers": {"basket_items": 4.0, "undeclared": 1.5}},
+    {"numbers": {"basket_items": 3.0, "undeclared": 1.6}},
+    {"numbers": {"basket_items": 3.0, "undeclared2": 1.5}},
+    {"numbers": {"basket_items": 3.0}},
+    {"labels": {"shop": "app", "other": "x"}},
+    {"labels": {"shop": "web", "other": "y"}},
+    {"labels": {"shop": "web"}},
+    {"labels": {"shop": "x", "other": "web"}},
+    {"numbers": None, "labels": None},
+    *(
+        {"entities": entities(**{name: value})}
+        for name, value in {
+            "account_id": "acc-2",
+            "card_id": "tok_2",
+            "card_bin": "422222",
+            "device_id": "dev-2",
+            "ip_address": "203.0.113.78",
+            "email_address": "john@example.com",
+            "phone_number": "+49 30 7654321",
+            "merchant_id": "m-124",
+            "payee_id": "p-988",
+            "shipping_address": "2 Main Street",
+        }.items()
+    ),
+    *({"entities": entities(**{name: None})} for name in messages.Entities.DESCRIPTOR.fields_by_name),
+]
+
+
+def payload_hash(request: Any, **options: Any) -> int:
+    """Returns the payload hash of a request to score."""
+    return int(unpacked(door(**options).score_row(request, NOW_US))["payload_hash"])
+
+
+@pytest.mark.parametrize("fields", HASHED, ids=str)
+def test_every_field_changes_the_payload_hash(fields: dict[str, Any]) -> None:
+    """Goal: another payload under a known request_id is noticed. Method: one field at a time."""
+    assert payload_hash(score_request()) != payload_hash(score_request(**fields))
+
+
+def test_changes_are_told_apart_from_each_other() -> None:
+    """Goal: fields do not stand in for one another. Method: all hashes of the table are distinct."""
+    assert len(HASHED) == len({payload_hash(score_request(**fields)) for fields in HASHED})
+
+
+def test_kind_changes_the_payload_hash() -> None:
+    """Goal: a request_id of one call is not answered by another. Method: the same transaction scored and recorded."""
+    recorded = unpacked(DOOR.record_row(record_request(verdict=0), NOW_US))
+
+    assert payload_hash(score_request()) != recorded["payload_hash"]
+    assert recorded["payload_hash"] != unpacked(DOOR.record_row(record_request(), NOW_US))["payload_hash"]
+
+
+def test_form_of_the_message_does_not_change_the_payload_hash() -> None:
+    """Goal: a retry by another client library is the same request. Method: one form after the other.
+
+    Map order, unknown fields, other spellings, nanoseconds below a microsecond, another request_id, time, stages and
+    configuration.
+    """
+    request = score_request()
+    expected = payload_hash(request)
+    raw = request.transaction.SerializeToString() + b"\xf8\x3f\x2a"
+    unknown = service.ScoreTransactionRequest(
+        request_id="req-00000002", transaction=messages.Transaction.FromString(raw)
+    )
+    reverse = score_request(numbers=None, labels=None)
+    for key in ("undeclared", "basket_items"):
+        reverse.transaction.numbers[key] = request.transaction.numbers[key]
+    for key in ("other", "shop"):
+        reverse.transaction.labels[key] = request.transaction.labels[key]
+    spelled = score_request(
+        entities=entities(email_address="jane.roe@example.com", phone_number="49301234567"),
+        event_time=Timestamp(seconds=1_700_000_000, nanos=123_456_000),
+    )
+    later = unpacked(DOOR.score_row(request, NOW_US + 5, 24))["payload_hash"]
+
+    assert [expected] * 3 == [payload_hash(other) for other in (unknown, reverse, spelled)]
+    assert expected == later
+    assert expected == payload_hash(request, number_slots={}, label_slots={"other": 9}, rates={"USD": "2"})
+    assert expected == payload_hash(request, pan_exempt_fields=frozenset({"account_id"}), skew_us=10**9)
+
+
+def test_negative_zero_is_zero() -> None:
+    """Goal: one canonical form of a number. Method: -0.0 in every float of a request."""
+    zero = score_request(numbers={"basket_items": 0.0}, position=messages.Position())
+    negative = score_request(
+        numbers={"basket_items": -0.0}, position=messages.Position(latitude_degrees=-0.0, longitude_degrees=-0.0)
+    )
+
+    assert DOOR.score_row(zero, NOW_US) == DOOR.score_row(negative, NOW_US)
+
+
+def test_missing_is_canonical() -> None:
+    """Goal: what is absent reads the same everywhere. Method: the smallest request against `types.empty_events`."""
+    smallest = service.ScoreTransactionRequest(request_id="req-00000001")
+    smallest.transaction.CopyFrom(messages.Transaction(transaction_id="t", type="TRANSACTION_TYPE_LOGIN"))
+    smallest.transaction.event_time.seconds = 1_700_000_000
+    smallest.transaction.entities.account_id = "a"
+    row = unpacked(DOOR.score_row(smallest, NOW_US))
+    empty = types.empty_events(1)[0]
+    set_ = {"kind", "received_time_us", "event_time_us", "transaction_type", "transaction_tag", "account_tag"}
+    set_ |= {"request_key", "request_check", "payload_hash"}
+
+    assert [empty[name].tobytes() for name in types.EVENT_COLUMNS if name not in set_] == [
+        row[name].tobytes() for name in types.EVENT_COLUMNS if name not in set_
+    ]
+
+
+def test_request_key_depends_on_request_id_alone() -> None:
+    """Goal: idempotency finds a retry. Method: same id, other content; other id, same content; each kind."""
+    keys = [
+        tuple(unpacked(row)[["request_key", "request_check"]])
+        for row in (
+            DOOR.score_row(score_request(), NOW_US),
+            DOOR.score_row(score_request(amount_minor=5), NOW_US + 1),
+            DOOR.record_row(record_request(), NOW_US),
+            DOOR.outcome_row(outcome_request(), NOW_US),
+            DOOR.score_row(score_request("req-00000002"), NOW_US),
+        )
+    ]
+
+    assert keys[0] == keys[1] == keys[2] == keys[3] != keys[4]
+    assert 0 not in keys[0]
+
+
+def test_amounts_are_converted_to_the_base_currency() -> None:
+    """Goal: sums of many currencies add up. Method: 2, 0 and 3 decimals; the amount itself stays as sent."""
+    rows = [
+        unpacked(DOOR.score_row(score_request(amount_minor=amount, currency_code=currency), NOW_US))
+        for amount, currency in ((1999, "EUR"), (1999, "USD"), (1999, "JPY"), (1999, "KWD"))
+    ]
+
+    assert [1999, 1819, 1219, 602] == [row["amount_base_minor"] for row in rows]
+    assert [1999] * 4 == [row["amount_minor"] for row in rows]
+
+
+def test_recorded_verdict_and_outcome_are_in_their_rows() -> None:
+    """Goal: the other two calls say what they are about. Method: one of each."""
+    recorded = unpacked(DOOR.record_row(record_request(), NOW_US))
+    outcome = unpacked(DOOR.outcome_row(outcome_request(), NOW_US))
+    bare = unpacked(DOOR.outcome_row(outcome_request(entities=None), NOW_US))
+
+    assert (2, 3, 0) == (recorded["kind"], recorded["recorded_verdict"], recorded["outcome_type"])
+    assert (3, 0, 3, 0) == tuple(
+        outcome[name] for name in ("kind", "recorded_verdict", "outcome_type", "transaction_type")
+    )
+    assert recorded["transaction_tag"] == outcome["transaction_tag"] == bare["transaction_tag"] != 0
+    assert recorded["card_tag"] == outcome["card_tag"] != bare["card_tag"] == 0
+
+
+def test_row_holds_no_raw_identifier() -> None:
+    """Goal: nothing but tags passes the door. Method: search the row for every identifier, its normal form included."""
+    who = entities()
+    rows = DOOR.score_row(score_request(), NOW_US) + DOOR.outcome_row(outcome_request(), NOW_US)
+    raw = [value for descriptor, value in who.ListFields() if descriptor.name != "card_bin"]
+
+    assert [] == [text for text in (*raw, *(text.lower() for text in raw), "req-00000001") if text[:8].encode() in rows]
+
+
+def test_row_has_the_size_of_its_struct() -> None:
+    """Goal: the link can trust the width. Method: each kind of row."""
+    size = struct.calcsize(EVENT_STRUCT)
+
+    assert [size] * 3 == [
+        len(DOOR.score_row(score_request(), NOW_US)),
+        len(DOOR.record_row(record_request(), NOW_US)),
+        len(DOOR.outcome_row(outcome_request(), NOW_US)),
+    ]
+
+
+def test_memos_do_not_outgrow_their_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goal: a flood of new merchants does not fill the memory. Method: a small bound; tags stay the same throughout."""
+    monkeypatch.setattr("riskengine.wire.entities._CACHE_MAX", 4)
+    monkeypatch.setattr("riskengine.wire.codes._LABELS_MAX", 4)
+    fresh = door()
+    pseudonyms = Pseudonyms(KEY)
+    for number in range(20):
+        request = score_request(
+            entities=entities(merchant_id=f"m{number}", card_bin=f"4{number:05}", email_address=f"a@d{number}.example"),
+            labels={"shop": f"s{number}"},
+        )
+        row = unpacked(fresh.score_row(request, NOW_US))
+
+        assert pseudonyms.tag("merchant", f"m{number}") == row["merchant_tag"]
+        assert pseudonyms.tag("bin", f"4{number:05}") == row["bin_tag"]
+        assert pack_code(f"s{number}") == row["label_1"]
+    assert all(len(memo) <= 5 for memo in (fresh._tags._merchants, fresh._tags._domains, fresh._tags._bins))
+
+
+def test_undeclared_slots_do_not_shift_declared_ones() -> None:
+    """Goal: a slot means one key. Method: the last slots of both maps."""
+    last = door(number_slots={"n": NUMBER_SLOTS - 1}, label_slots={"l": LABEL_SLOTS - 1})
+    row = unpacked(last.score_row(score_request(numbers={"n": 2.5, "m": 1.0}, labels={"l": "v", "k": "w"}), NOW_US))
+
+    assert 2.5 == row[f"number_{NUMBER_SLOTS - 1}"]
+    assert pack_code("v") == row[f"label_{LABEL_SLOTS - 1}"]
+    assert 1 == sum(row[name] == row[name] for name in types.NUMBER_COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (getattr(types, name), getattr(module, name))
+        for module, names in (
+            (transaction_pb2, ("TransactionType", "Channel", "EntryMode", "Initiation", "VerificationMethod")),
+            (transaction_pb2, ("VerificationResult", "IssuerOutcome")),
+            (risk_service_pb2, ("OutcomeType",)),
+            (decision_pb2, ("Verdict", "ListAction")),
+        )
+        for name in names
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_enum_numbers_equal_the_protos(ours: type[IntEnum], theirs: Any) -> None:
+    """Goal: a number means one thing on both sides. Method: names and numbers of every enum."""
+    prefix = theirs.DESCRIPTOR.values_by_number[0].name.removesuffix("UNSPECIFIED")
+
+    assert {item.name.removeprefix(prefix): item.number for item in theirs.DESCRIPTOR.values if item.number} == {
+        item.name: item.value for item in ours
+    }
+
+
+def test_stage_bits_equal_the_protos() -> None:
+    """Goal: as above for stages, whose number is the bit's position plus one. Method: all of them."""
+    numbers = {item.name.removeprefix("STAGE_"): item.number for item in decision_pb2.Stage.DESCRIPTOR.values}
+
+    assert {item.name: item.value.bit_length() for item in types.Stage} | {"UNSPECIFIED": 0} == numbers
+
+
+def test_unusable_rates_are_refused_at_start() -> None:
+    """Goal: a door never converts by a lie. Method: one bad rate."""
+    with pytest.raises(ValueError, match="USD"):
+        door(rates={"USD": "-1"})
+
+
+def test_error_hides_what_caused_it() -> None:
+    """Goal: no exception that quotes a value reaches a log by way of the context. Method: an unknown currency."""
+    with pytest.raises(InvalidRequest) as caught:
+        DOOR.score_row(score_request(currency_code="QQQ"), NOW_US)
+
+    assert (None, None) == (caught.value.__context__, caught.value.__cause__)

@@ -1,0 +1,121 @@
+"""One error table: codes, details and what is hidden."""
+
+import inspect
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from riskengine import errors
+from riskengine.errors import InvalidRequest, Problem, RiskEngineError, Violation
+from riskengine.wire.status import DETAILS_KEY, PUSHBACK_KEY, abort_of, code_of, status_of
+from tests.wire.test_checks import admit, worst_request
+
+SAMPLES: list[tuple[RiskEngineError, str, str]] = [
+    (InvalidRequest([Violation("a.b", "REQUIRED", "is required")]), "INVALID_ARGUMENT", "REQUIRED"),
+    (errors.RequestIdReused(), "ALREADY_EXISTS", "REQUEST_ID_REUSED"),
+    (errors.DecisionNotFound(), "NOT_FOUND", "DECISION_NOT_FOUND"),
+    (errors.Unavailable("WARMING", "kernels are being compiled"), "UNAVAILABLE", "WARMING"),
+    (errors.Overloaded("too many calls", retry_after_s=0.2), "RESOURCE_EXHAUSTED", "OVERLOADED"),
+    (errors.JournalFull(), "RESOURCE_EXHAUSTED", "JOURNAL_FULL"),
+    (errors.InternalFault("abc123"), "INTERNAL", "INTERNAL"),
+    (errors.ConfigError([Problem("policy.yaml", 1, 2, "bad")]), "FAILED_PRECONDITION", "CONFIG_INVALID"),
+    (errors.BundleError("bad"), "FAILED_PRECONDITION", "MODEL_INVALID"),
+    (errors.HistoryError("bad"), "FAILED_PRECONDITION", "HISTORY_INVALID"),
+    (errors.JournalCorrupt("bit rot", file="secret.jnl", offset=1, sequence=2), "DATA_LOSS", "INTERNAL"),
+    (errors.JournalFault("disk secret"), "INTERNAL", "INTERNAL"),
+    (errors.StartRefused("port in use"), "FAILED_PRECONDITION", "START_REFUSED"),
+    (RiskEngineError("secret"), "INTERNAL", "INTERNAL"),
+]
+
+
+def details(status: Status) -> dict[str, Any]:
+    """Returns the details of a status by type."""
+    kinds: tuple[type[Message], ...] = (ErrorInfo, BadRequest, RetryInfo)
+    found: dict[str, Any] = {}
+    for packed in status.details:
+        (kind,) = (kind for kind in kinds if packed.Is(kind.DESCRIPTOR))
+        found[kind.__name__] = kind()
+        packed.Unpack(found[kind.__name__])
+    return found
+
+
+@pytest.mark.parametrize(("error", "code", "reason"), SAMPLES, ids=lambda value: type(value).__name__)
+def test_error_has_its_code_and_one_reason(error: RiskEngineError, code: str, reason: str) -> None:
+    """Goal: one table. Method: a sample of every class."""
+    status, abort = status_of(error), abort_of(error)
+    info = details(status)["ErrorInfo"]
+
+    assert grpc.StatusCode[code] == code_of(error) == abort.code
+    assert (grpc.StatusCode[code].value[0], reason, errors.DOMAIN) == (status.code, info.reason, info.domain)
+    assert 1 == sum(packed.Is(ErrorInfo.DESCRIPTOR) for packed in status.details)
+    assert dict(abort.trailing_metadata)[DETAILS_KEY] == status.SerializeToString(deterministic=True)
+    assert status.message == abort.details
+
+
+def test_every_class_of_the_tree_is_in_the_table() -> None:
+    """Goal: a new error cannot be forgotten. Method: the classes of the module against the samples."""
+    classes = {item for _, item in inspect.getmembers(errors, inspect.isclass) if issubclass(item, RiskEngineError)}
+
+    assert classes == {type(error) for error, _, _ in SAMPLES}
+
+
+@pytest.mark.parametrize("error", [error for error, _, _ in SAMPLES], ids=lambda error: type(error).__name__)
+def test_only_what_is_worth_a_retry_says_when(error: RiskEngineError) -> None:
+    """Goal: clients retry what can succeed and nothing else. Method: RetryInfo and pushback against the code."""
+    retry = code_of(error) in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+    assert retry == ("RetryInfo" in details(status_of(error)))
+    assert retry == (PUSHBACK_KEY in dict(abort_of(error).trailing_metadata))
+
+
+def test_retry_times_agree() -> None:
+    """Goal: both places say the same. Method: 0.2 s."""
+    error = errors.Overloaded("full", retry_after_s=0.2)
+
+    assert 200 == details(status_of(error))["RetryInfo"].retry_delay.ToMilliseconds()
+    assert "200" == dict(abort_of(error).trailing_metadata)[PUSHBACK_KEY]
+
+
+def test_faults_of_ours_leave_without_their_text() -> None:
+    """Goal: no paths, no tracebacks. Method: errors with a secret; the incident id alone is told."""
+    for error in (errors.JournalFault("secret"), RiskEngineError("secret", metadata={"a": "secret"})):
+        assert "secret" not in repr(abort_of(error)) + str(status_of(error))
+    corrupt = errors.JournalCorrupt("bit rot", file="secret.jnl", offset=1, sequence=2)
+    assert "secret" not in repr(abort_of(corrupt)) + str(status_of(corrupt))
+    assert "abc123" in abort_of(errors.InternalFault("abc123")).details
+    assert {"incident_id": "abc123"} == dict(details(status_of(errors.InternalFault("abc123")))["ErrorInfo"].metadata)
+
+
+def test_violations_are_listed_in_order() -> None:
+    """Goal: all at once. Method: three, with their reasons."""
+    violations = [Violation(f"f{index}", "REQUIRED", f"says {index}") for index in range(3)]
+    bad = details(status_of(InvalidRequest(violations)))["BadRequest"]
+
+    assert [(item.field, item.reason, item.description) for item in violations] == [
+        (item.field, item.reason, item.description) for item in bad.field_violations
+    ]
+
+
+def test_worst_request_fits_into_trailing_metadata() -> None:
+    """Goal: clients accept 8 KiB of metadata. Method: everything wrong at once; and far more than can be."""
+    with pytest.raises(InvalidRequest) as caught:
+        admit(worst_request())
+    worst = status_of(caught.value)
+    absurd = status_of(InvalidRequest([Violation("x" * 100, "REQUIRED", "y" * 100)] * 1000))
+
+    assert len(caught.value.violations) == len(details(worst)["BadRequest"].field_violations)
+    assert 6000 > worst.ByteSize()
+    assert 6000 > absurd.ByteSize()
+    assert details(absurd)["BadRequest"].field_violations
+    assert 600 > len(abort_of(RequestWithLongMessage()).details)
+
+
+class RequestWithLongMessage(errors.StartRefused):
+    """An error whose text is far too long."""
+
+    def __init__(self) -> None:
+        super().__init__("x" * 10_000)
