@@ -73,11 +73,12 @@ check: $(READY) ## lint, protos-check, test-fast, test-kernels, bench-smoke, in 
 	@echo "make check: all passed"
 
 .PHONY: lint
-lint: $(READY) ## formatting, ruff, mypy --strict, import layers
+lint: $(READY) ## formatting, ruff, mypy --strict, import layers, the README's figures
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(PY) -m tools.tables --check
 
 .PHONY: protos-check
 protos-check: $(READY) ## buf lint, buf breaking against protos/baseline.binpb, generated code is current
@@ -111,6 +112,11 @@ sabotage: $(READY) ## break the code on purpose, one way at a time, and expect a
 .PHONY: bench
 bench: $(READY) ## run the benchmarks; each appends to benchmarks/results/*.jsonl
 	@$(PY) -m tools.bench
+	@$(PY) -m tools.tables
+
+.PHONY: tables
+tables: $(READY) ## write the figures of the README from benchmarks/results
+	@$(PY) -m tools.tables
 
 .PHONY: bench-smoke
 bench-smoke: $(READY) ## run every benchmark at its smallest size: does it still work?

@@ -67,11 +67,13 @@ def main() -> int:
     """Measures, prints a table and appends a line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_journal", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="at the smallest size, only to see that it works")
-    parser.add_argument("--folder", type=Path, help="where to write the journals; default: the folder for temporary
-    files") parser.add_argument("--out", type=Path, help="file to append the line to; default:
-    benchmarks/results/journal.jsonl") options = parser.parse_args() size = SMOKE if options.smoke else REAL
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # as the engine: one core measure_group("payment", 8,
-    SMOKE, options.folder)  # warms up results = {
+    parser.add_argument("--folder", type=Path, help="where to write the journals; default: where temporary files go")
+    parser.add_argument("--out", type=Path, help="file to append the line to; default: in benchmarks/results")
+    options = parser.parse_args()
+    size = SMOKE if options.smoke else REAL
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # as the engine: one core
+    measure_group("payment", 8, SMOKE, options.folder)  # warms up
+    results = {
         f"{kind}_{group_rows}": measure_group(kind, group_rows, size, options.folder)
         for kind in ("payment", "login", "wide")
         for group_rows in size.group_rows

@@ -92,7 +92,8 @@ class InvalidRequest(RiskEngineError):
         assert violations, "an invalid request has a violation"
         first = violations[0]
         more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
-        super().__init__(f"{first.field}: {first.description}{more}", metadata={"field": first.field})
+        told = f"{first.field}: {first.description}" if first.field else first.description
+        super().__init__(f"{told}{more}", metadata={"field": first.field})
         self.violations = tuple(violations)
         self.reason = first.reason
 

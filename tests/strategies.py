@@ -11,8 +11,10 @@ START_US = 1_700_000_000_000_000
 MINUTE_US = 60_000_000
 # Steps that make ties, exact window borders and late events likely.
 TIME_STEPS_US = st.sampled_from(
-    (0, 0, 1, MINUTE_US - 1, MINUTE_US, MINUTE_US + 1, 10 * MINUTE_US, 60 * MINUTE_US, 24 * 60 * MINUTE_US)
-    + (-1, -MINUTE_US, -45 * MINUTE_US, -2 * 60 * MINUTE_US)
+    [
+        *(0, 0, 1, MINUTE_US - 1, MINUTE_US, MINUTE_US + 1, 10 * MINUTE_US, 60 * MINUTE_US, 24 * 60 * MINUTE_US),
+        *(-1, -MINUTE_US, -45 * MINUTE_US, -2 * 60 * MINUTE_US),
+    ]
 )
 ENTITY_COLUMNS = ("account", "card", "device", "payee", "merchant")
 

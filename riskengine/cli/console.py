@@ -1,7 +1,7 @@
 """What all commands show with: the two consoles, steps that take time, amounts and counts in words.
 
-INVARIANTS: results go to stdout, progress and errors to stderr; where that is no terminal, a step is one plain line when it begins
-and one when it is done, without control codes; nothing waits silently for more than two seconds.
+INVARIANTS: results go to stdout, progress and errors to stderr; where that is no terminal, a step is one plain line when it
+begins and one when it is done, without control codes; nothing waits silently for more than two seconds.
 
 Used by every command.
 """
@@ -10,20 +10,35 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from functools import cache
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+    from rich.table import Table
 
-OUT: Final = Console(highlight=False)
-ERR: Final = Console(highlight=False, stderr=True)
+
+@cache
+def out() -> "Console":
+    """Returns the console of results. Made when first asked for: rich takes 0.2 s to import, and help needs none of it."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+@cache
+def err() -> "Console":
+    """Returns the console of progress, warnings and errors."""
+    from rich.console import Console
+
+    return Console(highlight=False, stderr=True)
 
 
 class Step:
     """A piece of work under way; made by `step`."""
 
-    def __init__(self, title: str, progress: Progress | None, task: TaskID | None) -> None:
+    def __init__(self, title: str, progress: "Progress | None", task: "TaskID | None") -> None:
         self.title = title
         self.result = ""
         self._progress = progress
@@ -47,15 +62,17 @@ class Step:
 
 
 @contextmanager
-def step(title: str, *, console: Console = ERR) -> Iterator[Step]:
+def step(title: str) -> Iterator[Step]:
     """Shows a piece of work: a bar while it runs, one line when it is done.
 
     Args:
         title: What is done, as a sentence without its end.
-        console: Where.
     """
+    console = err()
     started_s = time.monotonic()
     if console.is_terminal:
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -73,12 +90,36 @@ def step(title: str, *, console: Console = ERR) -> Iterator[Step]:
     _done(console, current, time.monotonic() - started_s)
 
 
-def _done(console: Console, done: Step, elapsed_s: float) -> None:
+def _done(console: "Console", done: Step, elapsed_s: float) -> None:
+    from rich.text import Text
+
     line = Text.assemble(("ok ", "green"), done.title if console.is_terminal else "")
     if done.result:
         line.append(f"{': ' if console.is_terminal else ''}{done.result}")
     line.append(f" ({elapsed_s:.1f} s)" if console.is_terminal or done.result else f"{elapsed_s:.1f} s", "dim")
     console.print(line, soft_wrap=not console.is_terminal)
+
+
+def safe(text: object) -> str:
+    """Returns text in which nothing is taken for markup."""
+    from rich.markup import escape
+
+    return escape(str(text))
+
+
+def table(*columns: str, right: int = 0) -> "Table":
+    """Makes a plain table.
+
+    Args:
+        columns: Their heads.
+        right: So many of the last ones hold numbers.
+    """
+    from rich.table import Table
+
+    made = Table(*columns, box=None, pad_edge=False)
+    for column in made.columns[len(columns) - right :]:
+        column.justify = "right"
+    return made
 
 
 def configure_logging(level: int = logging.WARNING) -> None:

@@ -1,6 +1,6 @@
 """Decisions as people read them: what `score` prints in full and `demo` in two lines."""
 
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
@@ -25,7 +25,7 @@ def probability_words(decision: Decision) -> str:
     if not decision.HasField("fraud_probability"):
         return ""
     share = decision.fraud_probability
-    return f"{share:.0%}" if 0.1 <= share < 0.995 else f"{share:.1%}"
+    return f"{share:.0%}" if 0.1 <= share < 0.985 else f"{share:.1%}"
 
 
 def obligation_words(obligation: Obligation) -> str:
@@ -38,7 +38,9 @@ def obligation_words(obligation: Obligation) -> str:
         told = Verdict.Name(obligation.hold.default_verdict).removeprefix("VERDICT_").lower()
         return f"hold for {minutes // 60} h {minutes % 60:02d} min, then {told}"
     if kind == "limit":
-        return f"let at most {obligation.limit.amount_minor_max} minor units of {obligation.limit.currency_code} through"
+        return (
+            f"let at most {obligation.limit.amount_minor_max} minor units of {obligation.limit.currency_code} through"
+        )
     return f"notify {obligation.notify.audience.replace('_', ' ')}"
 
 
@@ -52,7 +54,7 @@ def reason_words(reason: Reason) -> str:
     if not reason.HasField("observed_value") or any(letter.isdigit() for letter in reason.text):
         return reason.text
     norm = f", usually {_number(reason.norm_value)}" if reason.HasField("norm_value") else ""
-    return f"{reason.text} ({reason.feature} {_number(reason.observed_value)}{norm})"
+    return f"{reason.text} ({reason.feature} = {_number(reason.observed_value)}{norm})"
 
 
 def _number(value: float) -> str:
@@ -79,7 +81,9 @@ def show_decision(decision: Decision, console: Console) -> None:
     for hit in decision.shadow_rule_hits:
         _line(console, "shadow rule", f"{hit.rule_id} (decides nothing)")
     for listed in decision.list_hits:
-        _line(console, "list", f"{listed.list_id} ({ListAction.Name(listed.action).removeprefix('LIST_ACTION_').lower()})")
+        _line(
+            console, "list", f"{listed.list_id} ({ListAction.Name(listed.action).removeprefix('LIST_ACTION_').lower()})"
+        )
     if decision.unevaluated_rule_ids:
         _line(console, "not evaluated", ", ".join(decision.unevaluated_rule_ids))
     if decision.degraded_stages:
@@ -94,8 +98,3 @@ def show_decision(decision: Decision, console: Console) -> None:
 
 def _line(console: Console, label: str, what: str) -> None:
     console.print(Text.assemble((f"  {label:<14}", "dim"), what), soft_wrap=True)
-
-
-def summary_line(decisions: dict[str, Any]) -> str:
-    """Says counts of verdicts in a line."""
-    return ", ".join(f"{count:,} {name.lower()}" for name, count in decisions.items())

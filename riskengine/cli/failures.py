@@ -1,7 +1,7 @@
 """Errors as people read them, and the exit code each has.
 
-INVARIANTS: every problem of a configuration is shown, each as ``file:line:column: message``; an error that nobody expected shows an
-incident id and where its traceback is, never the traceback; a message always ends in something to do.
+INVARIANTS: every problem of a configuration is shown, each as ``file:line:column: message``; an error that nobody expected
+shows an incident id and where its traceback is, never the traceback; a message always ends in something to do.
 
 Called by `main` alone.
 """
@@ -13,9 +13,7 @@ import traceback
 from pathlib import Path
 from typing import Final
 
-from rich.text import Text
-
-from riskengine.cli.console import ERR
+from riskengine.cli.console import err
 from riskengine.errors import ConfigError, RiskEngineError
 
 EXIT_FAILED: Final = 1
@@ -47,7 +45,7 @@ def report(error: BaseException) -> int:
         _say("stopped", style="yellow")
         return EXIT_INTERRUPTED
     if debugging():
-        ERR.print("".join(traceback.format_exception(error)), markup=False, soft_wrap=True)
+        err().print("".join(traceback.format_exception(error)), markup=False, soft_wrap=True)
     if isinstance(error, ConfigError):
         _report_config(error)
         return EXIT_USAGE
@@ -69,8 +67,8 @@ def _report_config(error: ConfigError) -> None:
     noun = "problem" if count == 1 else "problems"
     _say(f"the configuration has {count} {noun}; nothing was changed")
     for problem in error.problems:
-        ERR.print(f"  {problem}", markup=False, soft_wrap=True)
-    ERR.print("Correct them and run the command again.")
+        err().print(f"  {problem}", markup=False, soft_wrap=True)
+    err().print("Correct them and run the command again.")
 
 
 def _report_incident(error: BaseException) -> None:
@@ -85,5 +83,7 @@ def _report_incident(error: BaseException) -> None:
 
 
 def _say(message: str, *, style: str = "bold red") -> None:
+    from rich.text import Text
+
     head = "error: " if style == "bold red" else ""
-    ERR.print(Text.assemble((head or message, style), message if head else ""), soft_wrap=True)
+    err().print(Text.assemble((head or message, style), message if head else ""), soft_wrap=True)

@@ -4,18 +4,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from riskengine.cli.console import OUT, plural
+from riskengine.cli.console import out, plural, table
 from riskengine.cli.workspace import find_directory
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from riskengine.types import Feature
 
 
 def features_list(
     directory: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help="The configuration folder. [default: starter or .]")
+        Path | None, typer.Argument(metavar="DIR", help="The configuration folder. (default: starter or .)")
     ] = None,
     match: Annotated[str, typer.Option(help="Only names that contain this text.")] = "",
 ) -> None:
@@ -31,17 +32,17 @@ def features_list(
     limits = load_settings(folder / "server.yaml").limits.engine_limits()
     features = compile_features(load_file(folder / "features.yaml"), limits).features
     chosen = [feature for feature in features if match in feature.name]
-    if OUT.is_terminal:
-        OUT.print(_table(chosen))
+    if out().is_terminal:
+        out().print(_table(chosen))
     else:
         for feature in chosen:
-            OUT.print(f"{feature.name}\t{feature.unit}\t{feature.description}", markup=False, soft_wrap=True)
-    OUT.print(f"{len(chosen):,} of {plural(len(features), 'feature')}")
+            out().print(f"{feature.name}\t{feature.unit}\t{feature.description}", markup=False, soft_wrap=True)
+    out().print(f"{len(chosen):,} of {plural(len(features), 'feature')}")
 
 
-def _table(features: "list[Feature]") -> Table:
-    table = Table("name", "unit", "meaning", box=None, pad_edge=False)
-    table.columns[0].no_wrap = True
+def _table(features: "list[Feature]") -> "Table":
+    shown = table("name", "unit", "meaning")
+    shown.columns[0].no_wrap = True
     for feature in features:
-        table.add_row(feature.name, feature.unit, feature.description)
-    return table
+        shown.add_row(feature.name, feature.unit, feature.description)
+    return shown

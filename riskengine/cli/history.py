@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from riskengine.cli.console import ERR, OUT, plural, step
+from riskengine.cli.console import err, out, plural, safe, step, table
 from riskengine.cli.failures import UsageProblem
 from riskengine.errors import HistoryError, RiskEngineError
 
@@ -24,8 +22,10 @@ def history_import(
     mapping: Annotated[
         str, typer.Option("--mapping", metavar="M.yaml", help="Which of its columns mean what; or handbook, aws_...")
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="H.parquet", help="The history to write.")],
-    rows_max: Annotated[int | None, typer.Option("--rows", min=1, help="Stop after so many rows, to try a mapping.")] = None,
+    target: Annotated[Path, typer.Option("--out", metavar="H.parquet", help="The history to write.")],
+    rows_max: Annotated[
+        int | None, typer.Option("--rows", min=1, help="Stop after so many rows, to try a mapping.")
+    ] = None,
 ) -> None:
     """Turns any CSV or Parquet file into a history. Rows that cannot be read are written aside, with the reason."""
     from riskengine.lab.importer import import_history, mapping_path
@@ -35,39 +35,39 @@ def history_import(
     except HistoryError as error:
         raise UsageProblem(error.message) from None
     with step(f"Importing {source}") as shown:
-        report = import_history(
-            source, file, out, rows_max=rows_max, progress=lambda done, total: shown.update(done, total)
-        )
+        report = import_history(source, file, target, rows_max=rows_max, progress=shown.update)
         shown.say(plural(report.rows_written, "event"))
     show_import(report)
 
 
 def show_import(report: "ImportReport") -> None:
     """Shows what an import did."""
-    table = Table("column of the history", "from", box=None, pad_edge=False)
+    shown = table("column of the history", "from")
     for column in report.columns:
         if column.status != "not mapped":
-            table.add_row(column.name, column.source if column.status == "mapped" else f'always "{column.source}"')
-    OUT.print(table)
+            shown.add_row(column.name, column.source if column.status == "mapped" else f'always "{column.source}"')
+    out().print(shown)
     absent = [column.name for column in report.columns if column.status == "not mapped"]
     if absent:
-        OUT.print(f"[dim]not mapped, so missing:[/dim] {', '.join(absent)}")
+        out().print(f"[dim]not mapped, so missing:[/dim] {', '.join(absent)}")
     if report.unused_columns:
-        OUT.print(f"[dim]not used, of the source:[/dim] {escape(', '.join(report.unused_columns))}")
+        out().print(f"[dim]not used, of the source:[/dim] {safe(', '.join(report.unused_columns))}")
     if report.reordered:
-        OUT.print("The source was not in order of time; the history is.")
-    OUT.print(f"{plural(report.rows_read, 'row')} read, {report.rows_written:,} written to {report.target}.", soft_wrap=True)
+        out().print("The source was not in order of time; the history is.")
+    out().print(
+        f"{plural(report.rows_read, 'row')} read, {report.rows_written:,} written to {report.target}.", soft_wrap=True
+    )
     if report.rows_rejected:
-        OUT.print(
+        out().print(
             f"[yellow]{plural(report.rows_rejected, 'row')} could not be an event[/yellow] and went to "
-            f"{escape(str(report.rejected_path))}:",
+            f"{safe(str(report.rejected_path))}:",
             soft_wrap=True,
         )
         for reason, count in list(report.reasons.items())[:REASONS_SHOWN]:
-            OUT.print(f"  {count:>9,}  {reason}", markup=False, soft_wrap=True)
+            out().print(f"  {count:>9,}  {reason}", markup=False, soft_wrap=True)
         if len(report.reasons) > REASONS_SHOWN:
-            OUT.print(f"  ... and {len(report.reasons) - REASONS_SHOWN} more reasons")
-    OUT.print(f"Next: riskengine train {report.target} --config starter --name mine", markup=False, soft_wrap=True)
+            out().print(f"  ... and {len(report.reasons) - REASONS_SHOWN} more reasons")
+    out().print(f"Next: riskengine train {report.target} --config starter --name mine", markup=False, soft_wrap=True)
 
 
 def history_load(
@@ -113,16 +113,16 @@ def show_load(report: "LoadReport", aside: Path) -> None:
     Raises:
         RiskEngineError: Some rows were refused.
     """
-    OUT.print(f"{plural(report.recorded, 'event')} and {plural(report.outcomes, 'fraud label')} are in the journal.")
+    out().print(f"{plural(report.recorded, 'event')} and {plural(report.outcomes, 'fraud label')} are in the journal.")
     if report.outcomes_ahead:
-        OUT.print(f"{plural(report.outcomes_ahead, 'label')} lie in the future and were not reported.")
+        out().print(f"{plural(report.outcomes_ahead, 'label')} lie in the future and were not reported.")
     if report.too_late:
-        ERR.print(
+        err().print(
             f"[yellow]{plural(report.too_late, 'event')} entered no window[/yellow]: the engine has already seen newer ones. "
             "Load histories before live traffic, oldest first."
         )
     if report.refused:
         for reason, count in report.reasons.most_common(REASONS_SHOWN):
-            ERR.print(f"  {count:>9,}  {reason}", markup=False)
+            err().print(f"  {count:>9,}  {reason}", markup=False)
         refused = plural(sum(report.reasons.values()), "row")
         raise RiskEngineError(f"{refused} refused, listed in {aside}; correct them and load the history again")

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.markup import escape
 
-from riskengine.cli.console import OUT, plural, step
+from riskengine.cli.console import out, plural, safe, step
 from riskengine.cli.workspace import check_new, load_workspace
 
 DEFAULTS: Final = Path(__file__).resolve().parent.parent / "defaults"
@@ -116,9 +115,9 @@ def _train_starter(directory: Path, *, people: int, days: int, seed: int) -> Non
 
 
 def _tell(directory: Path, feature_count: int, *, trained: bool) -> None:
-    name = escape(str(directory))
-    OUT.print(f"\n[bold]{name}[/bold] is ready. {plural(feature_count, 'feature')}; rules decide", end="")
-    OUT.print(", the starter model watches (shadow)." if trained else ".")
+    name = safe(directory)
+    out().print(f"\n[bold]{name}[/bold] is ready. {plural(feature_count, 'feature')}; rules decide", end="")
+    out().print(", the starter model watches (shadow)." if trained else ".")
     rows = [
         (f"riskengine serve {name}", "start the server"),
         (f"riskengine score {name}/{EXAMPLE_NAME}", "in another terminal: a first decision"),
@@ -126,7 +125,7 @@ def _tell(directory: Path, feature_count: int, *, trained: bool) -> None:
     ]
     if not trained:
         rows.insert(0, (f"riskengine train HISTORY.parquet --config {name} --name mine --activate", "teach it a model"))
-    OUT.print("Next:")
+    out().print("Next:")
     for command, what in rows:
-        OUT.print(f"  [bold]{command}[/bold]\n      {what}", soft_wrap=True)
-    OUT.print(f"Keep a copy of {name}/{KEY_NAME} in a safe place: without it, known cards become strangers.")
+        out().print(f"  [bold]{command}[/bold]\n      {what}", soft_wrap=True)
+    out().print(f"Keep a copy of {name}/{KEY_NAME} in a safe place: without it, known cards become strangers.")

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from riskengine.cli.console import OUT, megabytes, plural, step
+from riskengine.cli.console import megabytes, out, plural, step
 from riskengine.cli.failures import UsageProblem
 from riskengine.errors import RiskEngineError
 
 if TYPE_CHECKING:
     from riskengine.lab.replay import ReplayReport
 
-FOLDER_HELP: Final = "The configuration folder, or the data folder itself. [default: starter or .]"
+FOLDER_HELP: Final = "The configuration folder, or the data folder itself. (default: starter or .)"
 Directory = Annotated[Path | None, typer.Argument(metavar="DIR", help=FOLDER_HELP)]
 
 
@@ -49,16 +49,16 @@ def journal_verify(directory: Directory = None) -> None:
     with step(f"Verifying {data_dir}") as shown:
         found = verify(data_dir)
         shown.say("no damage")
-    OUT.print(
+    out().print(
         f"{plural(found.event_count, 'event')} in {plural(found.frame_count, 'frame')}, "
         f"{plural(found.segment_count, 'file')}, {megabytes(found.frame_bytes)}; "
         f"{plural(found.activation_count, 'configuration')}."
     )
     if found.event_count:
         first, last = _time(found.first_received_time_us), _time(found.last_received_time_us)
-        OUT.print(f"Sequences {found.first_sequence:,} to {found.last_sequence:,}, received {first} to {last}.")
+        out().print(f"Sequences {found.first_sequence:,} to {found.last_sequence:,}, received {first} to {last}.")
     if found.torn_bytes:
-        OUT.print(f"{megabytes(found.torn_bytes)} of an unfinished write at the end: never acknowledged, ignored.")
+        out().print(f"{megabytes(found.torn_bytes)} of an unfinished write at the end: never acknowledged, ignored.")
 
 
 def journal_replay(directory: Directory = None) -> None:
@@ -70,7 +70,7 @@ def journal_replay(directory: Directory = None) -> None:
     from riskengine.lab.replay import replay
 
     with step(f"Replaying {data_dir}") as shown:
-        found = replay(data_dir, on_progress=lambda done, total: shown.update(done, total))
+        found = replay(data_dir, on_progress=shown.update)
         shown.say(plural(found.event_count, "event"))
     tell_replay(found)
 
@@ -89,9 +89,11 @@ def tell_replay(found: "ReplayReport") -> None:
             f"{found.difference_count:,} of {decisions} came out otherwise{where}. "
             "Keep a copy of the data folder and report it: this must not happen"
         )
-    OUT.print(f"[green]{decisions} taken again, every bit the same[/green] (under {plural(len(found.revisions), 'configuration')}).")
+    out().print(
+        f"[green]{decisions} taken again, every bit the same[/green] (under {plural(len(found.revisions), 'configuration')})."
+    )
     if found.foreign_count:
-        OUT.print(
+        out().print(
             f"{plural(found.foreign_count, 'event')} came from another version of the program or another CPU; "
             f"{found.foreign_difference_count:,} of them came out otherwise, which that may explain."
         )

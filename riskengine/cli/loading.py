@@ -1,8 +1,8 @@
 """A history into a running engine: each event by RecordTransaction, each fraud by ReportOutcome when it became known.
 
-INVARIANTS: requests are started in the order of event time, at most `concurrency` at once (the engine inserts what arrives a little
-late where it belongs); a row that is refused is told with its reason, never dropped in silence; a repeat changes nothing, for the
-ids of requests come from those of transactions.
+INVARIANTS: requests are started in the order of event time, at most `concurrency` at once (the engine inserts what arrives a
+little late where it belongs); a row that is refused is told with its reason, never dropped in silence; a repeat changes
+nothing, for the ids of requests come from those of transactions.
 
 Called by `history load`.
 """

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from riskengine.cli.console import ERR, OUT, plural
+from riskengine.cli.console import err, out, plural, safe
 from riskengine.cli.failures import UsageProblem
 from riskengine.cli.workspace import Workspace, find_directory, load_workspace
 from riskengine.errors import ConfigError, Problem, RiskEngineError
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from riskengine.policy.cases import CaseResult
 
 Directory = Annotated[
-    Path | None, typer.Argument(metavar="DIR", help="The configuration folder. [default: starter or .]")
+    Path | None, typer.Argument(metavar="DIR", help="The configuration folder. (default: starter or .)")
 ]
 
 
@@ -25,10 +24,10 @@ def policy_check(directory: Directory = None) -> None:
     workspace = load_workspace(find_directory(directory), with_model=True)
     compiled = workspace.configuration.policy.compiled
     for warning in compiled.warnings:
-        ERR.print(f"[yellow]warning:[/yellow] {escape(str(warning))}", soft_wrap=True)
+        err().print(f"[yellow]warning:[/yellow] {safe(warning)}", soft_wrap=True)
     modes = [rule.mode for rule in compiled.file.rules]
-    OUT.print(
-        f"[green]ok[/green] policy [bold]{escape(compiled.name)}[/bold] {compiled.revision[:12]}: "
+    out().print(
+        f"[green]ok[/green] policy [bold]{safe(compiled.name)}[/bold] {compiled.revision[:12]}: "
         f"{plural(modes.count('enforce'), 'rule')} enforced, {modes.count('shadow')} in shadow, {modes.count('off')} off; "
         f"{plural(len(compiled.file.lists), 'list')}; "
         f"{plural(len(compiled.file.thresholds.segments) + 1, 'segment')} of thresholds; model {compiled.model_mode}."
@@ -40,16 +39,18 @@ def policy_test(directory: Directory = None) -> None:
     folder = find_directory(directory)
     files = sorted((folder / "policy_cases").glob("*.yaml"))
     if not files:
-        raise UsageProblem(f"no cases in {folder / 'policy_cases'}; write some, or copy those that riskengine init makes")
+        raise UsageProblem(
+            f"no cases in {folder / 'policy_cases'}; write some, or copy those that riskengine init makes"
+        )
     workspace = load_workspace(folder, with_model=False)
     failed, count = _run(workspace, files)
     for result in failed:
-        OUT.print(f"[red]failed[/red] {escape(result.name)}")
+        out().print(f"[red]failed[/red] {safe(result.name)}")
         for difference in result.differences:
-            OUT.print(f"  {difference}", markup=False, soft_wrap=True)
+            out().print(f"  {difference}", markup=False, soft_wrap=True)
     if failed:
         raise RiskEngineError(f"{len(failed)} of {plural(count, 'case')} failed; mend the policy or the cases")
-    OUT.print(f"[green]ok[/green] {plural(count, 'case')} in {plural(len(files), 'file')} hold.")
+    out().print(f"[green]ok[/green] {plural(count, 'case')} in {plural(len(files), 'file')} hold.")
 
 
 def _run(workspace: Workspace, files: list[Path]) -> "tuple[list[CaseResult], int]":
@@ -82,7 +83,9 @@ def variables_of(workspace: Workspace) -> "list[Variable]":
     configuration = workspace.configuration
     booleans = {feature.name for feature in configuration.features.features if feature.boolean}
     variables = [
-        Variable(name, VariableKind.BOOL if name in booleans or name.startswith("list.") else VariableKind.NUMBER, column)
+        Variable(
+            name, VariableKind.BOOL if name in booleans or name.startswith("list.") else VariableKind.NUMBER, column
+        )
         for column, name in enumerate(configuration.columns)
     ]
     return [*variables, *code_variables(configuration.features.inputs)]

@@ -67,9 +67,17 @@ def transaction_of(row: Row) -> Transaction:
     Raises:
         ValueError: A name of a closed set is unknown; says which column.
     """
-    message = Transaction(transaction_id=row["transaction_id"], type=_enum(TransactionType, "TRANSACTION_TYPE", row, "type"))
+    message = Transaction(
+        transaction_id=row["transaction_id"], type=_enum(TransactionType, "TRANSACTION_TYPE", row, "type")
+    )
     message.event_time.FromMicroseconds(row["event_time"])
-    for name in ("utc_offset_minutes", "amount_minor", "currency_code", "merchant_category_code", "original_transaction_id"):
+    for name in (
+        "utc_offset_minutes",
+        "amount_minor",
+        "currency_code",
+        "merchant_category_code",
+        "original_transaction_id",
+    ):
         if row.get(name) is not None:
             setattr(message, name, row[name])
     message.channel = _enum(Channel, "CHANNEL", row, "channel")

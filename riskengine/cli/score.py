@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from riskengine.cli.console import OUT
+from riskengine.cli.console import out
 from riskengine.cli.failures import UsageProblem
 from riskengine.errors import RiskEngineError
 
@@ -19,7 +19,9 @@ FILE_BYTES_MAX = 1 << 20
 
 
 def score(
-    file: Annotated[Path, typer.Argument(metavar="FILE.json", help="A ScoreTransactionRequest, or just a Transaction.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.json", help="A ScoreTransactionRequest, or just a Transaction.")
+    ],
     address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where the server listens.")] = "127.0.0.1:50051",
     raw: Annotated[bool, typer.Option("--json", help="Print the reply as JSON.")] = False,
     timeout_s: Annotated[float, typer.Option(min=0.001, help="Deadline, seconds.")] = 5.0,
@@ -48,7 +50,7 @@ def score(
     if raw:
         sys.stdout.write(json_format.MessageToJson(reply.decision) + "\n")
         return
-    show_decision(reply.decision, OUT)
+    show_decision(reply.decision, out())
 
 
 def read_request(text: str, *, name: str) -> "ScoreTransactionRequest":

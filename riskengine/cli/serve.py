@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from riskengine.cli.console import ERR, OUT, configure_logging, megabytes
+from riskengine.cli.console import configure_logging, err, megabytes, out
 from riskengine.cli.workspace import COMPILING, find_directory, load_workspace
 from riskengine.errors import ConfigError
 
@@ -17,7 +17,7 @@ TOLD_EVERY_S: Final = 2.0
 
 def serve(
     directory: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help="The configuration folder. [default: starter or .]")
+        Path | None, typer.Argument(metavar="DIR", help="The configuration folder. (default: starter or .)")
     ] = None,
     listen: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Where to listen, in place of server.yaml.")
@@ -34,7 +34,7 @@ def serve(
     except ConfigError:
         load_workspace(folder, with_model=False)  # The process told its own file's mistakes; this tells those of all.
         raise
-    OUT.print("stopped; everything acknowledged is in the journal")
+    out().print("stopped; everything acknowledged is in the journal")
 
 
 class Stages:
@@ -49,7 +49,7 @@ class Stages:
         now_s = time.monotonic()
         if words and now_s - self._last.get((name, stage["stage"]), -TOLD_EVERY_S) >= TOLD_EVERY_S:
             self._last[name, stage["stage"]] = now_s
-            ERR.print(words, markup=False, soft_wrap=True)
+            err().print(words, markup=False, soft_wrap=True)
 
 
 def describe_stage(name: str, stage: dict[str, Any]) -> str:
@@ -71,8 +71,8 @@ def describe_stage(name: str, stage: dict[str, Any]) -> str:
 
 
 def _ready(folder: Path, address: str, after_s: float) -> None:
-    OUT.print(f"[bold green]ready[/bold green] at [bold]{address}[/bold] after {after_s:.1f} s; Ctrl-C stops it")
-    OUT.print(
+    out().print(f"[bold green]ready[/bold green] at [bold]{address}[/bold] after {after_s:.1f} s; Ctrl-C stops it")
+    out().print(
         f"A first decision, from another terminal: riskengine score {folder}/example_payment.json --address {address}",
         markup=False,
         soft_wrap=True,

@@ -4,17 +4,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from riskengine.cli.console import OUT, megabytes, plural, step
+from riskengine.cli.console import megabytes, out, plural, step, table
 from riskengine.cli.failures import UsageProblem
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from rich.table import Table
 
 
 def simulate(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, .parquet or .csv.")],
+    target: Annotated[Path, typer.Argument(metavar="out()", help="The file to write, .parquet or .csv.")],
     people: Annotated[int, typer.Option(min=50, max=200_000, help="People with an account.")] = 2_000,
     days: Annotated[int, typer.Option(min=1, max=730, help="Length of the history, days.")] = 35,
     seed: Annotated[int, typer.Option(min=0, help="Another seed simulates another world.")] = 1,
@@ -24,21 +24,23 @@ def simulate(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Simulates a labelled history: habits of people, and episodes of four kinds of fraud among them."""
-    if out.suffix not in (".parquet", ".csv"):
-        raise UsageProblem(f'{out}: histories end in ".parquet" or ".csv"')
-    if out.exists() and not force:
-        raise UsageProblem(f"{out} exists; name another file, or say --force to replace it")
-    table = simulate_to(out, people=people, days=days, seed=seed, fraud_share=fraud_share)
-    OUT.print(_summary(table))
-    OUT.print(f"{out}: {plural(table.num_rows, 'event')}, {megabytes(out.stat().st_size)}.", markup=False, soft_wrap=True)
-    OUT.print(f"Next: riskengine train {out} --config starter --name simulated", markup=False, soft_wrap=True)
+    if target.suffix not in (".parquet", ".csv"):
+        raise UsageProblem(f'{target}: histories end in ".parquet" or ".csv"')
+    if target.exists() and not force:
+        raise UsageProblem(f"{target} exists; name another file, or say --force to replace it")
+    made = simulate_to(target, people=people, days=days, seed=seed, fraud_share=fraud_share)
+    out().print(_summary(made))
+    out().print(
+        f"{target}: {plural(made.num_rows, 'event')}, {megabytes(target.stat().st_size)}.", markup=False, soft_wrap=True
+    )
+    out().print(f"Next: riskengine train {target} --config starter --name simulated", markup=False, soft_wrap=True)
 
 
-def simulate_to(out: Path, *, people: int, days: int, seed: int, fraud_share: float = 0.008) -> "pa.Table":
+def simulate_to(target: Path, *, people: int, days: int, seed: int, fraud_share: float = 0.008) -> "pa.Table":
     """Simulates a history and writes it.
 
     Args:
-        out: The file.
+        target: The file.
         people, days, seed, fraud_share: As in `SimulationConfig`.
     """
     from riskengine.lab.history import write_history
@@ -47,22 +49,21 @@ def simulate_to(out: Path, *, people: int, days: int, seed: int, fraud_share: fl
 
     config = SimulationConfig(people=people, days=days, seed=seed, fraud_share=fraud_share)
     with step(f"Simulating {days} days of {people:,} people") as shown:
-        table = run(config, progress=lambda share, what: shown.update(share, 1.0, what))
-        write_history(table, out)
-        shown.say(plural(table.num_rows, "event"))
-    return table
+        made = run(config, progress=lambda share, what: shown.update(share, 1.0, what))
+        write_history(made, target)
+        shown.say(plural(made.num_rows, "event"))
+    return made
 
 
-def _summary(table: "pa.Table") -> Table:
+def _summary(history: "pa.Table") -> "Table":
     """Counts events and frauds by type."""
-    counted = table.group_by(["type", "fraud"]).aggregate([("transaction_id", "count")]).to_pylist()
+    counted = history.group_by(["type", "fraud"]).aggregate([("transaction_id", "count")]).to_pylist()
     by_type: dict[str, list[int]] = {}
     for row in counted:
         entry = by_type.setdefault(row["type"], [0, 0])
         entry[0] += row["transaction_id_count"]
         entry[1] += row["transaction_id_count"] if row["fraud"] else 0
-    shown = Table("type", "events", "fraud", box=None, pad_edge=False)
-    shown.columns[1].justify = shown.columns[2].justify = "right"
+    shown = table("type", "events", "fraud", right=2)
     for name, (events, frauds) in sorted(by_type.items(), key=lambda item: -item[1][0]):
         shown.add_row(name.lower().replace("_", " "), f"{events:,}", f"{frauds:,}")
     return shown

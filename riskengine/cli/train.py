@@ -1,25 +1,25 @@
 """`train`: a model from a history, by the features that serve."""
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from riskengine.cli.console import OUT, Step, plural, step
+from riskengine.cli.console import Step, out, plural, step, table
 from riskengine.cli.failures import UsageProblem
 from riskengine.cli.workspace import Workspace, find_directory, load_workspace
 
 if TYPE_CHECKING:
-    from riskengine.lab.fit import FitSettings
+    from riskengine.lab.booster import FitSettings
     from riskengine.lab.train import TrainedModel
 
 
 def train(
     history: Annotated[Path, typer.Argument(metavar="HISTORY", help="A history, .parquet or .csv.")],
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="DIR", help="The configuration folder. [default: starter or .]")
+        Path | None, typer.Option("--config", metavar="DIR", help="The configuration folder. (default: starter or .)")
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the model: small letters, digits and dashes.")] = "mine",
     activate: Annotated[
@@ -49,8 +49,8 @@ def train(
     )
     show_report(trained.report)
     if trained.problem_count:
-        OUT.print(f"{plural(trained.problem_count, 'row')} could not be an event and was left out.")
-    OUT.print(f"{trained.path}, revision {trained.revision}", markup=False, soft_wrap=True)
+        out().print(f"{plural(trained.problem_count, 'row')} could not be an event and was left out.")
+    out().print(f"{trained.path}, revision {trained.revision}", markup=False, soft_wrap=True)
     _tell_next(workspace, name, activated=activate)
 
 
@@ -67,6 +67,8 @@ def train_visibly(
     settings: "FitSettings | None" = None,
 ) -> "TrainedModel":
     """Trains with a bar, and makes the model the one to serve if wanted; arguments as of `lab.train.train_model`."""
+    # Threads that spin while they wait cost xgboost half its speed where somebody else uses the machine, and win nothing else.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from riskengine.lab.train import activate_model, train_model
     from riskengine.types import US_PER_DAY
 
@@ -98,27 +100,34 @@ def _progress(shown: Step, what: str, done: int, total: int) -> None:
 
 def show_report(report: dict[str, Any]) -> None:
     """Shows what a training report says, for people."""
-    parts = Table("part", "events", "frauds", "days", box=None, pad_edge=False)
+    parts = table("part", "events", "frauds", "days", right=3)
     for name in ("train", "gap", "calibration", "test"):
         part = report["parts"][name]
         days = "" if part["first_day"] is None else f"{part['first_day']:.0f} to {part['last_day']:.0f}"
         parts.add_row(name, f"{part['rows']:,}", f"{part['frauds']:,}", days)
-    for column in parts.columns[1:]:
-        column.justify = "right"
-    OUT.print(parts)
+    out().print(parts)
     figures = report["figures"]["test"]
-    told = [(key.replace("_", " "), value) for key, value in figures.items() if key in ("auc", "average_precision", "brier")]
-    OUT.print("On the test part: " + ", ".join(f"{key} {value:.4f}" for key, value in told if value is not None))
+    told = [
+        (key.replace("_", " "), value) for key, value in figures.items() if key in ("auc", "average_precision", "brier")
+    ]
+    out().print("On the test part: " + ", ".join(f"{key} {value:.4f}" for key, value in told if value is not None))
     top = report["features"]["top"][:5]
-    OUT.print("It looks most at: " + ", ".join(f"{each['name']} ({each['share']:.0%})" for each in top), soft_wrap=True)
+    out().print(
+        "It looks most at: " + ", ".join(f"{each['name']} ({each['share']:.0%})" for each in top), soft_wrap=True
+    )
 
 
 def _tell_next(workspace: Workspace, name: str, *, activated: bool) -> None:
     folder = workspace.directory
     mode = workspace.configuration.policy.compiled.model_mode
     if not activated:
-        OUT.print(f"Not served yet; write {name} into {workspace.settings.model_dir / 'active'}, or train with --activate.")
+        out().print(
+            f"Not served yet; write {name} into {workspace.settings.model_dir / 'active'}, or train with --activate.",
+            soft_wrap=True,
+        )
         return
-    OUT.print(f"It serves from the next start: riskengine serve {folder}", markup=False, soft_wrap=True)
+    out().print(f"It serves from the next start: riskengine serve {folder}", markup=False, soft_wrap=True)
     if mode != "live":
-        OUT.print(f"Its mode is {mode}: it is told and decides nothing. Set model.mode to live in {folder}/policy.yaml.")
+        out().print(
+            f"Its mode is {mode}: it is told and decides nothing. Set model.mode to live in {folder}/policy.yaml."
+        )

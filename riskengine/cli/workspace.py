@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from riskengine.cli.console import ERR, Step, plural, step
+from riskengine.cli.console import Step, err, plural, step
 from riskengine.cli.failures import UsageProblem
 from riskengine.errors import ConfigError, Problem, RiskEngineError
 
@@ -133,7 +133,7 @@ def warm_visibly() -> bool:
                 shown[0].say(plural(total, "module"))
 
         def on_wait() -> None:
-            ERR.print("Another process is compiling kernels; waiting for it ...")
+            err().print("Another process is compiling kernels; waiting for it ...")
 
         return warm(on_step=on_step, on_compile=on_compile, on_wait=on_wait)
 

@@ -16,6 +16,7 @@ import importlib
 import json
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +54,8 @@ def warm(
     Raises:
         StartRefused: The cache folder cannot be written.
     """
-    if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+    loaded = all(name in sys.modules for name in kernel_modules())
+    if loaded or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         _import_kernels(on_step)
         return False
     from riskengine.jit import cache_folder, semantics_id

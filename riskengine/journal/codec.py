@@ -29,9 +29,8 @@ from riskengine.types import (
 )
 
 from . import kernels
-from .format import DIRECTORIES_BYTES_MAX, ENTRY_BYTES_MAX, columns_bytes_max
+from .format import ENTRY_BYTES_MAX, body_bytes_max, columns_bytes_max
 
-DECISION_DIRECTORY: Final = ENTRY_BYTES_MAX * EVENT_WORDS
 assert ENTRY_BYTES_MAX == kernels.ENTRY_BYTES_MAX
 assert EVENT_WORD["sequence"] == 0, "kernels write the sequence into the first column"
 NUMBERS_MAX: Final = 256
@@ -87,17 +86,18 @@ class CommitEncoder:
 
     def __init__(self) -> None:
         self._bounds = np.empty((2, max(EVENT_WORDS, DECISION_WORDS)), np.int64)
-        self._ends = np.zeros(4, np.int64)
         self._rows_max = 0
         self._out = np.empty(0, np.uint8)
-        self._view = self._out.data
+        self._message = np.empty(0, np.uint8)
+        self._view = self._message.data
 
     def reserve(self, row_count: int) -> None:
         """Makes room for `row_count` rows, so that `encode` allocates no large memory."""
         if row_count > self._rows_max:
             self._rows_max = row_count
             self._out = np.zeros(columns_bytes_max(row_count), np.uint8)
-            self._view = self._out.data
+            self._message = np.zeros(body_bytes_max(row_count), np.uint8)
+            self._view = self._message.data
 
     def encode(self, events: Array, decisions: Array, *, first_sequence: int) -> bytes:
         """Packs rows.
@@ -112,8 +112,7 @@ class CommitEncoder:
         """
         assert len(events) == len(decisions) > 0, "each event has its decision"
         self.reserve(len(events))
-        ends, view = self._ends, self._view
-        status = kernels.pack_frame(
+        size_bytes = kernels.pack_frame(
             words(events),
             words(decisions),
             EVENT_CATALOGUE,
@@ -121,17 +120,10 @@ class CommitEncoder:
             first_sequence,
             self._bounds,
             self._out,
-            ends,
+            self._message,
         )
-        assert status == len(events), "sequences go on where they ended, without a gap"
-        event_directory_end, event_columns_end, decision_directory_end, decision_columns_end = ends.tolist()
-        return record_pb2.GroupCommit(
-            row_count=len(events),
-            event_directory=bytes(view[:event_directory_end]),
-            event_columns=bytes(view[DIRECTORIES_BYTES_MAX:event_columns_end]),
-            decision_directory=bytes(view[DECISION_DIRECTORY:decision_directory_end]),
-            decision_columns=bytes(view[event_columns_end:decision_columns_end]),
-        ).SerializeToString()
+        assert size_bytes > 0, "sequences go on where they ended, without a gap"
+        return bytes(self._view[:size_bytes])
 
 
 class CommitDecoder:

@@ -192,9 +192,14 @@ def columns_bytes_max(row_count: int) -> int:
     return DIRECTORIES_BYTES_MAX + ROW_BYTES_MAX * row_count
 
 
+def body_bytes_max(row_count: int) -> int:
+    """Returns the greatest number of bytes that a body of `row_count` rows takes."""
+    return _MESSAGE_BYTES_MAX + columns_bytes_max(row_count)
+
+
 def events_frame_bytes_max(row_count: int) -> int:
     """Returns the greatest length of a frame of `row_count` rows, bytes."""
-    return frame_bytes(_MESSAGE_BYTES_MAX + columns_bytes_max(row_count))
+    return frame_bytes(body_bytes_max(row_count))
 
 
 def activation_frame_bytes_max(content_bytes: int) -> int:

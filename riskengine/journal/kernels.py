@@ -46,17 +46,8 @@ def base_code(base):  # type: ignore[no-untyped-def]
 def absent_word(rows, column, low, high):  # type: ignore[no-untyped-def]
     """Finds a word that does not occur in a column, 0 if possible.
 
-    Tags and doubles seldom hold a 0, so the search mostly ends before its first row; a column made of 0, 1, 2 ... costs
-    up to rows squared comparisons, 0.5 ms for 1,024 rows.
-
-    Args:
-        rows: int64[n, columns].
-        column: Index of the column.
-        low: Its least word.
-        high: Its greatest word.
-
-    Returns:
-        int64, from 0 to n.
+    Tags and doubles seldom hold a 0, so the search mostly ends before its first row; a column made of 0, 1, 2 ... and
+    a large word costs up to rows squared comparisons, 0.5 ms for 1,024 rows. `low` and `high` are its bounds.
     """
     if low > 0 or high < 0:
         return 0
@@ -159,21 +150,13 @@ def choose_coding(rows, column, low, high):  # type: ignore[no-untyped-def]
 
 
 @kernel(inline=True)
-def pack_table(rows, events, catalogue, bounds, out, directory_at, columns_at, ends):  # type: ignore[no-untyped-def]
-    """Packs one table: every column that is not its default in all rows.
+def pack_table(rows, events, catalogue, bounds, out, directory_at, columns_at):  # type: ignore[no-untyped-def]
+    """Packs one table: every column that is not its default in all rows; the arguments are those of `pack_frame`.
 
-    Args:
-        rows: int64[n, columns], n >= 1.
-        events: int64[n, event columns]: the rows that a source refers to.
-        catalogue: int64[3, columns], see the module.
-        bounds: int64[2, >= columns], overwritten.
-        out: uint8[:], large enough for the worst case (see `format.columns_bytes_max`).
-        directory_at: First byte of the directory.
-        columns_at: First byte of the values.
-        ends: int64[2], set to the bytes after the directory and after the values.
+    The directory is written from byte `directory_at` of `out` on, the values from `columns_at` on.
 
     Returns:
-        0.
+        (int64, int64): the bytes after the directory and after the values.
     """
     count = rows.shape[0]
     columns = catalogue.shape[1]
@@ -195,18 +178,41 @@ def pack_table(rows, events, catalogue, bounds, out, directory_at, columns_at, e
         width_code, base = choose_coding(rows, column, low, high)
         directory_at = put_entry(number, width_code, base, base_code(base), out, directory_at)
         columns_at = put_values(rows, column, width_code, base, out, columns_at)
-    ends[0] = directory_at
-    ends[1] = columns_at
-    return 0
+    return directory_at, columns_at
+
+
+@kernel(inline=True)
+def put_number(number, message, at):  # type: ignore[no-untyped-def]
+    """Writes `number`, from 0 to 2**35 - 1, as protobuf's varint from byte `at` on and returns the byte after it."""
+    for _ in range(5):
+        if number < 128:
+            break
+        message[at] = (number & 127) | 128
+        number >>= 7
+        at += 1
+    message[at] = number
+    return at + 1
+
+
+@kernel(inline=True)
+def put_field(field, out, start, end, message, at):  # type: ignore[no-untyped-def]
+    """Writes out[start:end] as protobuf field `field` of type bytes, if not empty, and returns the byte after it."""
+    if end > start:
+        message[at] = (field << 3) | 2
+        at = put_number(end - start, message, at + 1)
+        message[at : at + end - start] = out[start:end]
+        at += end - start
+    return at
 
 
 @kernel(
-    "int64(int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64, int64[:, ::1], uint8[::1], int64[::1])"
+    "int64(int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64, int64[:, ::1], uint8[::1], uint8[::1])"
 )
-def pack_frame(events, decisions, event_catalogue, decision_catalogue, first_sequence, bounds, out, ends):  # type: ignore[no-untyped-def]
-    """Packs the rows of one group commit.
+def pack_frame(events, decisions, event_catalogue, decision_catalogue, first_sequence, bounds, out, message):  # type: ignore[no-untyped-def]
+    """Packs the rows of one group commit into a serialized `GroupCommit`.
 
-    Memory: one pass over all words, then one strided pass over each column that is not constant.
+    Memory: one pass over all words, one strided pass over each column that is not constant, one copy of what was packed.
+    The message is written here because protobuf's own way there takes longer than all the rest for small groups.
 
     Args:
         events: int64[n, EVENT_WORDS], n >= 1.
@@ -215,22 +221,26 @@ def pack_frame(events, decisions, event_catalogue, decision_catalogue, first_seq
         decision_catalogue: int64[3, DECISION_WORDS].
         first_sequence: Sequence that the first event must have.
         bounds: int64[2, >= EVENT_WORDS and DECISION_WORDS], overwritten.
-        out: uint8[:]: the event directory from byte 0, the decision directory from `ENTRY_BYTES_MAX` * EVENT_WORDS, the
-            event columns from `ENTRY_BYTES_MAX` * (EVENT_WORDS + DECISION_WORDS), the decision columns right after.
-        ends: int64[4]: set to the bytes after the event directory, event columns, decision directory, decision columns.
+        out: uint8[>= format.columns_bytes_max(n)], overwritten.
+        message: uint8[>= format.body_bytes_max(n)], written.
 
     Returns:
-        n, or `ERROR_SEQUENCE`.
+        Bytes of the message, or `ERROR_SEQUENCE`.
     """
     count = events.shape[0]
     for row in range(count):
         if events[row, 0] != first_sequence + row:
             return ERROR_SEQUENCE
-    decision_directory = ENTRY_BYTES_MAX * event_catalogue.shape[1]
-    columns = decision_directory + ENTRY_BYTES_MAX * decision_catalogue.shape[1]
-    pack_table(events, events, event_catalogue, bounds, out, 0, columns, ends[0:2])
-    pack_table(decisions, events, decision_catalogue, bounds, out, decision_directory, ends[1], ends[2:4])
-    return count
+    second = ENTRY_BYTES_MAX * event_catalogue.shape[1]
+    third = second + ENTRY_BYTES_MAX * decision_catalogue.shape[1]
+    first_end, third_end = pack_table(events, events, event_catalogue, bounds, out, 0, third)
+    second_end, end = pack_table(decisions, events, decision_catalogue, bounds, out, second, third_end)
+    message[0] = 1 << 3
+    at = put_number(count, message, 1)
+    at = put_field(2, out, 0, first_end, message, at)
+    at = put_field(3, out, third, third_end, message, at)
+    at = put_field(4, out, second, second_end, message, at)
+    return put_field(5, out, third_end, end, message, at)
 
 
 @kernel(inline=True)
@@ -334,11 +344,7 @@ def unpack_column(data, entry_at, values_at, ends, positions, catalogue, frame, 
 
 @kernel(inline=True)
 def unpack_table(data, at, ends, positions, catalogue, frame, events, rows):  # type: ignore[no-untyped-def]
-    """Unpacks one table of one frame, the inverse of `pack_table`; the arguments are those of `unpack_column`.
-
-    Returns:
-        0, or -1 when the bytes mean nothing.
-    """
+    """Unpacks one table of one frame as `unpack_column` does; returns 0, or -1 when the bytes mean nothing."""
     directory_end, columns_end = ends
     first_row, count = frame
     for row in range(first_row, first_row + count):

@@ -210,11 +210,19 @@ def _check_transaction(
     )
     for descriptor, region in transaction.regions.ListFields():
         found.pattern(f"{at}regions.{descriptor.name}", region, "[A-Z]{2}", "has two capital letters (CLDR)")
-    found.number(f"{at}position.latitude_degrees", transaction.position.latitude_degrees, bound=90)
-    found.number(f"{at}position.longitude_degrees", transaction.position.longitude_degrees, bound=180)
+    if transaction.HasField("position"):
+        _check_position(found, f"{at}position", transaction.position)
     _check_open_time(found, f"{at}account_open_time", transaction)
     _check_numbers(found, f"{at}numbers", transaction.numbers)
     _check_labels(found, f"{at}labels", transaction.labels)
+
+
+def _check_position(found: Findings, path: str, position: "messages.Position") -> None:
+    for name, bound in (("latitude_degrees", 90), ("longitude_degrees", 180)):
+        if position.HasField(name):
+            found.number(f"{path}.{name}", getattr(position, name), bound=bound)
+        else:
+            found.required(f"{path}.{name}")
 
 
 def _check_event_time(found: Findings, path: str, message: Any, limits: DoorLimits, now_us: int) -> None:

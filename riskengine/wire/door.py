@@ -12,11 +12,11 @@ order of a map, nor unknown fields, nor request_id, nor the configuration (rates
 Called by the servicers of `server`, once for each event.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from math import nan
 from struct import Struct
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from riskengine.errors import InvalidRequest, Violation
 from riskengine.types import EVENT_COLUMNS, EVENT_STRUCT, MISSING, US_PER_SECOND, Kind, pack_code
@@ -28,10 +28,6 @@ from riskengine.wire.codes import CODES, SLOTS_EMPTY, ClearCodes
 from riskengine.wire.entities import EntityTags
 from riskengine.wire.money import AMOUNT_MINOR_MAX, load_rates
 from riskengine.wire.pseudonyms import TagKey
-
-R = TypeVar(
-    "R", bound="service.ScoreTransactionRequest | service.RecordTransactionRequest | service.ReportOutcomeRequest"
-)
 
 # A row in pieces: words 0 to 8, the codes (9 to 31), the three keys, the tags, the position, the slots.
 _HEAD: Final = Struct("<9q")
@@ -56,6 +52,8 @@ _CODES_BYTES: Final = CODES.size
 assert EVENT_COLUMNS[:9] == _HEAD_COLUMNS
 assert EVENT_STRUCT == "<" + "q" * 32 + "Q" * 17 + "d" * 18 + "q" * 16
 
+_SUSPICIONS: Final = (Suspect, KeyError, OSError, ValueError)
+"""What the quick pass raises when it is not sure."""
 _SCORE, _RECORD, _OUTCOME = int(Kind.SCORE), int(Kind.RECORD), int(Kind.OUTCOME)
 
 
@@ -112,47 +110,32 @@ class Door:
         Raises:
             InvalidRequest: With all violations.
         """
-        return self._admit(request, self._pack_score, checks.find_transaction, received_time_us, skip_stages)
+        try:
+            return self._pack_transaction(request, _SCORE, 0, received_time_us, skip_stages, False)
+        except _SUSPICIONS:
+            pass  # Raised below, so that no exception that quotes a value hangs on to the error as its context.
+        _raise_if(checks.find_transaction(request, limits=self._limits, now_us=received_time_us))
+        return self._pack_transaction(request, _SCORE, 0, received_time_us, skip_stages, True)
 
     def record_row(self, request: "service.RecordTransactionRequest", received_time_us: int) -> bytes:
         """Packs a request to record; as `score_row`."""
-        return self._admit(request, self._pack_record, checks.find_transaction, received_time_us, 0)
+        verdict = request.verdict
+        try:
+            if 0 <= verdict <= 3:
+                return self._pack_transaction(request, _RECORD, verdict, received_time_us, 0, False)
+        except _SUSPICIONS:
+            pass
+        _raise_if(checks.find_transaction(request, limits=self._limits, now_us=received_time_us))
+        return self._pack_transaction(request, _RECORD, verdict, received_time_us, 0, True)
 
     def outcome_row(self, request: "service.ReportOutcomeRequest", received_time_us: int) -> bytes:
         """Packs a reported outcome; as `score_row`. Tags are absent where the request has no entities."""
-        return self._admit(request, self._pack_outcome, checks.find_outcome, received_time_us, 0)
-
-    def _admit(
-        self,
-        request: R,
-        pack: "Callable[[R, int, int, bool], bytes]",
-        find: Callable[..., list[Violation]],
-        received_time_us: int,
-        skip_stages: int,
-    ) -> bytes:
-        # The error is raised outside the except clause, so that no exception that quotes a value hangs on as its
-        # context.
         try:
-            return pack(request, received_time_us, skip_stages, False)
-        except (Suspect, KeyError, OSError, ValueError):
+            return self._pack_outcome(request, received_time_us, False)
+        except _SUSPICIONS:
             pass
-        violations = find(request, limits=self._limits, now_us=received_time_us)
-        if violations:
-            raise InvalidRequest(violations)
-        return pack(request, received_time_us, skip_stages, True)
-
-    def _pack_score(
-        self, request: "service.ScoreTransactionRequest", received_time_us: int, skip_stages: int, checked: bool
-    ) -> bytes:
-        return self._pack_transaction(request, _SCORE, 0, received_time_us, skip_stages, checked)
-
-    def _pack_record(
-        self, request: "service.RecordTransactionRequest", received_time_us: int, skip_stages: int, checked: bool
-    ) -> bytes:
-        verdict = request.verdict
-        if not 0 <= verdict <= 3:
-            raise Suspect
-        return self._pack_transaction(request, _RECORD, verdict, received_time_us, skip_stages, checked)
+        _raise_if(checks.find_outcome(request, limits=self._limits, now_us=received_time_us))
+        return self._pack_outcome(request, received_time_us, True)
 
     def _pack_transaction(
         self, request: Any, kind: int, verdict: int, received_time_us: int, skip_stages: int, checked: bool
@@ -194,9 +177,7 @@ class Door:
         )
         return b"".join((head, known[:_CODES_BYTES], request_key, hasher.digest(), known[_CODES_BYTES:], slots))
 
-    def _pack_outcome(
-        self, request: "service.ReportOutcomeRequest", received_time_us: int, skip_stages: int, checked: bool
-    ) -> bytes:
+    def _pack_outcome(self, request: "service.ReportOutcomeRequest", received_time_us: int, checked: bool) -> bytes:
         event_time_us = self._event_time_us(request.event_time, received_time_us)
         if not 1 <= request.type <= 6:
             raise Suspect
@@ -206,7 +187,7 @@ class Door:
         known = CODES.pack(*(0,) * 19, card_bin, request.type, 0, MISSING) + tags + _POSITION_EMPTY
         hasher = self._payload()
         hasher.update(_CANONICAL_HEAD.pack(_OUTCOME, event_time_us, MISSING, 0, MISSING) + known)
-        head = _HEAD.pack(0, _OUTCOME, received_time_us, event_time_us, skip_stages, MISSING, 0, MISSING, MISSING)
+        head = _HEAD.pack(0, _OUTCOME, received_time_us, event_time_us, 0, MISSING, 0, MISSING, MISSING)
         return b"".join((head, known[:_CODES_BYTES], request_key, hasher.digest(), known[_CODES_BYTES:], SLOTS_EMPTY))
 
     def _event_time_us(self, event_time: Any, received_time_us: int) -> int:
@@ -236,10 +217,14 @@ class Door:
 
 def _place(transaction: "messages.Transaction") -> bytes:
     """Packs latitude and longitude, NaN when absent."""
+    if not transaction.HasField("position"):
+        return _POSITION_EMPTY
     position = transaction.position
     latitude, longitude = position.latitude_degrees, position.longitude_degrees
-    if not latitude and not longitude and not transaction.HasField("position"):
-        return _POSITION_EMPTY
+    if not (latitude and longitude) and not (
+        position.HasField("latitude_degrees") and position.HasField("longitude_degrees")
+    ):
+        raise Suspect
     if not (-90.0 <= latitude <= 90.0 and -180.0 <= longitude <= 180.0):  # NaN fails as well.
         raise Suspect
     return _POSITION.pack(latitude + 0.0, longitude + 0.0)  # -0.0 becomes 0.0
@@ -255,3 +240,9 @@ def _open_time_us(transaction: "messages.Transaction") -> int:
         raise Suspect
     open_time_us: int = seconds * US_PER_SECOND + nanos // 1000
     return open_time_us
+
+
+def _raise_if(violations: Sequence[Violation]) -> None:
+    """Raises InvalidRequest if there are violations."""
+    if violations:
+        raise InvalidRequest(violations)

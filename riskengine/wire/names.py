@@ -18,6 +18,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from riskengine.types import RULE_WORDS
 from riskengine.v1 import decision_pb2 as messages
+from riskengine.wire.money import MINOR_UNIT_EXPONENTS
 
 UNKNOWN_WORDING: Final = "unknown"
 """What a reason's text reads where {observed} or {norm} has no value."""
@@ -118,20 +119,67 @@ class RuleSets(dict[bytes, bytes]):
         return parts
 
 
+def money_text(currency: str) -> Callable[[float], str]:
+    """Returns what writes minor units of a currency as people do: ``EUR 600.00``.
+
+    Args:
+        currency: ISO 4217 code.
+    """
+    exponent = MINOR_UNIT_EXPONENTS.get(currency, 2)
+
+    def text(value: float) -> str:
+        return f"{currency} {value / 10**exponent:,.{exponent}f}" if isfinite(value) else UNKNOWN_WORDING
+
+    return text
+
+
+def seconds_text(value: float) -> str:
+    """Writes a time span in its largest fitting unit: ``45 s``, ``12 min``, ``3.5 h``, ``20 days``."""
+    if not isfinite(value):
+        return UNKNOWN_WORDING
+    for size_s, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if abs(value) >= 2 * size_s:
+            return f"{value / size_s:.3g} {name}"
+    return f"{value:.3g} s"
+
+
+def days_text(value: float) -> str:
+    """Writes a time span given in days."""
+    return seconds_text(value * 86_400)
+
+
+def hour_text(value: float) -> str:
+    """Writes an hour of day, 0 to 24: ``03:15``."""
+    if not isfinite(value):
+        return UNKNOWN_WORDING
+    minutes = int(value * 60) % 1440
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+_UNIT_TEXTS: Final[Mapping[str, Callable[[float], str]]] = {
+    "seconds": seconds_text,
+    "days": days_text,
+    "hour": hour_text,
+}
+
+
 class ReasonWords:
     """One reason of the catalogue.
 
     Args:
         code: Its stable code.
         text: Its sentence; {observed} and {norm} stand for the numbers.
+        unit: What the numbers are, as in reason_codes.yaml; None for plain ones.
+        base_currency: Of money.
 
     Attributes:
         fixed: Bytes of code and text when no number is in the text, else empty.
     """
 
-    __slots__ = ("_code", "_numbers", "_template", "fixed")
+    __slots__ = ("_code", "_number_text", "_numbers", "_template", "fixed")
 
-    def __init__(self, *, code: str, text: str) -> None:
+    def __init__(self, *, code: str, text: str, unit: str | None = None, base_currency: str = "") -> None:
+        self._number_text = money_text(base_currency) if unit == "money" else _UNIT_TEXTS.get(unit or "", number_text)
         pieces = _PLACEHOLDER.split(text)
         self._code = text_field(1, code)
         self._numbers = tuple(pieces[1::2])
@@ -141,6 +189,7 @@ class ReasonWords:
     def fill(self, observed: float, norm: float) -> bytes:
         """Returns the bytes of code and text with the numbers in it."""
         numbers = self._numbers
+        number_text = self._number_text
         if numbers == ("observed", "norm"):
             words: tuple[str, ...] = number_text(observed), number_text(norm)
         else:
@@ -175,7 +224,11 @@ class RevisionNames:
         model = text_field(16, names.get("model") or "") + text_field(17, names.get("model_revision") or "")
         self.segments = [text_field(13, segment) + policy + model for segment in names["segments"]]
         """Fields 13 to 17 by segment."""
-        self.reasons = [ReasonWords(code=reason["code"], text=reason["text"]) for reason in names["reasons"]]
+        currency = names["base_currency"]
+        self.reasons = [
+            ReasonWords(code=reason["code"], text=reason["text"], unit=reason.get("unit"), base_currency=currency)
+            for reason in names["reasons"]
+        ]
         self.features = [*(text_field(3, feature) for feature in names["features"]), b""]
         """Field 3 of a reason by feature; the last, -1, is none."""
 

@@ -1,7 +1,8 @@
 """Decision rows to replies: bytes put together from parts that were serialised beforehand.
 
 A reply is written field by field in the order of their numbers, so it equals protobuf's own deterministic serialisation
-(a test compares them) at a third of the price of building the message; whoever needs the message parses the bytes.
+(a test compares them) and costs two thirds of building the message (`benchmarks/bench_wire.py`), the reasons' texts
+included; whoever needs the message parses the bytes.
 
 INVARIANTS: the same row and the same names give the same bytes; nothing in a reply is read from a clock or a request.
 

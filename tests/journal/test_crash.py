@@ -9,7 +9,7 @@ import pytest
 from riskengine.errors import JournalCorrupt, JournalFault, StartRefused
 from riskengine.journal.reader import JournalReader
 from riskengine.journal.writer import JournalWriter
-from tests.journal import builders
+from tests.journal import builders, rows
 from tests.journal.builders import Item
 from tests.journal.disks import PowerLoss, SimulatedDisk
 
@@ -39,9 +39,7 @@ def run(disk: SimulatedDisk, ledger: Ledger, *, groups: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     writer = builders.create(DATA_DIR, disk=disk, segment_bytes=SEGMENT_BYTES)
     for group in range(groups):
-        events, decisions = builders.rows.payments(
-            int(rng.integers(1, 4)), seed=group, first_sequence=writer.next_sequence
-        )
+        events, decisions = rows.payments(int(rng.integers(1, 4)), seed=group, first_sequence=writer.next_sequence)
         if group % 7 == 3:
             ledger.sent.append((-group, b'{"group": %d}' % group))
             ledger.boundaries.append(len(ledger.sent))

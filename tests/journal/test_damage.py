@@ -4,6 +4,7 @@ import itertools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -268,7 +269,7 @@ def test_journal_of_a_newer_engine_is_refused() -> None:
     fields = list(fmt.FRAME_HEADER.unpack_from(content, start))
     fields[5] += 1
     head = fmt.FRAME_HEADER.pack(*fields)[:36]
-    content[start : start + 40] = head + fmt.crc32(head, fmt.crc_seed(header.journal_id)).to_bytes(4, "little")
+    content[start : start + 40] = head + crc32(head, fmt.crc_seed(header.journal_id)).to_bytes(4, "little")
     with pytest.raises(StartRefused, match="newer version"):
         journal.read()
 

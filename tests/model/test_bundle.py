@@ -60,6 +60,28 @@ def test_a_flipped_bit_in_any_file_is_refused(
         load_bundle(directory)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"good"', b'"food"'),
+        (b'"2023-', b'"2033-'),
+        (b'"format_version": 1', b'"format_version": 01'),
+        (b'"format_version": 1', b'"format_version":  1'),
+        (b"}\n", b"}"),
+        (b'"xgboost_version": "3.', b'"xgboost_version": "4.'),
+    ],
+)
+def test_the_manifest_cannot_be_edited(good_bundle: Path, tmp_path: Path, old: bytes, new: bytes) -> None:
+    """Goal: nothing in the one file without a hash elsewhere can change. Method: values, then mere white space."""
+    shutil.copytree(good_bundle, tmp_path / "edited")
+    manifest = tmp_path / "edited" / MANIFEST
+    assert old in manifest.read_bytes()
+    manifest.write_bytes(manifest.read_bytes().replace(old, new))
+
+    with pytest.raises(BundleError, match=f"{MANIFEST}: (its own checksum does not match|not valid JSON)"):
+        load_bundle(tmp_path / "edited")
+
+
 def trees_of(document: dict[str, Any]) -> list[dict[str, Any]]:
     trees: list[dict[str, Any]] = document["learner"]["gradient_booster"]["model"]["trees"]
     return trees

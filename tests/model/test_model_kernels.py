@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from riskengine.model.calibration import Calibrator
 from riskengine.model.forest import Forest
+from riskengine.model.kernels import FLOAT32_MAX
 from riskengine.model.trees import read_trees
 from tests.model import builders
 from tests.naive import model as naive
@@ -56,7 +57,7 @@ def test_margin_reads_the_columns_it_is_given_and_no_invalid_value(seed: int) ->
 
 
 def test_values_beyond_float32_are_clamped_and_nan_is_missing() -> None:
-    """Goal: no infinity enters the row, where it stands for missing. Method: a split at 3.4e38, missing to the left."""
+    """Goal: no infinity enters the row, where it stands for missing. Method: a split at the least float32."""
     rng = np.random.default_rng(0)
     document = builders.model_document(rng, feature_count=1, tree_count=1, depth=0)
     document["learner"]["gradient_booster"]["model"]["trees"][0].update(
@@ -64,17 +65,17 @@ def test_values_beyond_float32_are_clamped_and_nan_is_missing() -> None:
         right_children=[2, -1, -1],
         split_indices=[0, 0, 0],
         default_left=[1, 0, 0],
-        split_conditions=[3.4e38, -1.0, 1.0],
+        split_conditions=[-FLOAT32_MAX, -1.0, 1.0],
         sum_hessian=[2.0, 1.0, 1.0],
         split_type=[0, 0, 0],
     )
     forest = Forest(read_trees(document, feature_names=("a",)), np.float32(0))
-    rows = np.array([[1e300], [np.inf], [3.41e38], [-1e300], [-np.inf], [np.nan]])
+    rows = np.array([[1e300], [np.inf], [-3.41e38], [-1e300], [-np.inf], [np.nan]])
     margins = np.empty(6)
 
     forest.score(rows, np.ones((6, 1), np.uint8), np.zeros(1, np.int64), margins)
 
-    assert [1.0, 1.0, 1.0, -1.0, -1.0, -1.0] == margins.tolist()
+    assert [1.0, 1.0, 1.0, 1.0, 1.0, -1.0] == margins.tolist()
 
 
 @given(seed=SEEDS, depth=st.integers(0, 8))

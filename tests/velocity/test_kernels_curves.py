@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from riskengine.tables import layout as tables
 from riskengine.tables.store import Store, create_store
 from riskengine.types import EngineLimits
+from riskengine.tables.kernels import slab_take
 from riskengine.velocity import kernels
 
 LIMITS = EngineLimits(entities_max=16, arena_mib=1, recent_decisions_max=16)
@@ -88,4 +89,4 @@ def test_freed_slabs_are_zero_and_used_again() -> None:
 
     assert store.heads[0, tables.HEAD_CURVE] != first
     assert not freed.any()
-    assert (first, 0) == kernels.slab_take(store.arena, store.free, store.counters, 8)
+    assert (first, 0) == slab_take(store.arena, store.free, store.counters, 8)

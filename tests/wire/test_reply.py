@@ -1,5 +1,6 @@
 """Decision rows become replies: the bytes protobuf would write, the words the catalogue has."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from riskengine.errors import InvalidRequest
 from riskengine.types import DECISION, DecisionFlag, Stage
 from riskengine.v1 import decision_pb2 as messages
 from riskengine.v1 import risk_service_pb2 as service
-from riskengine.wire.names import Sets, number_text, varint
+from riskengine.wire.names import ReasonWords, Sets, number_text, varint
 from riskengine.wire.reply import (
     ReplyBuilder,
     decision_name,
@@ -273,3 +274,26 @@ def test_memo_of_sets_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert all(sets[mask] == bytes(65 + bit for bit in range(6) if mask >> bit & 1) for mask in range(64))
     assert 8 >= len(sets)
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "expected"),
+    [
+        ("money", 60_000.0, "EUR 600.00"),
+        ("money", math.nan, "unknown"),
+        ("seconds", 45.0, "45 s"),
+        ("seconds", 720.0, "12 min"),
+        ("seconds", 12_600.0, "3.5 h"),
+        ("days", 20.0, "20 days"),
+        ("hour", 3.25, "03:15"),
+        ("count", 7.0, "7"),
+        (None, 0.125, "0.125"),
+    ],
+)
+def test_reason_shows_its_numbers_in_their_unit(unit: str | None, value: float, expected: str) -> None:
+    """Goal: people read money, times and counts, not raw numbers. Method: a sentence with one number for each unit."""
+    words = ReasonWords(code="CODE", text="It is {observed}.", unit=unit, base_currency="EUR")
+
+    reason = messages.Reason.FromString(words.fill(value, math.nan))
+
+    assert f"It is {expected}." == reason.text

@@ -1,7 +1,7 @@
 """The demo's folder: the starter configuration with its own model, live, and an engine that knows the past.
 
-INVARIANTS: the folder is like one of `init`, but for what `EDITS` says; the past reaches the engine as journaled commands, through
-the very `Engine` that serves, before the server starts.
+INVARIANTS: the folder is like one of `init`, but for what `EDITS` says; the past reaches the engine as journaled commands,
+through the very `Engine` that serves, before the server starts.
 
 Called by `command`.
 """
@@ -59,7 +59,7 @@ def train_own_model(directory: Path, story: "Story", size: "Size", *, created_ti
     Returns:
         Average precision on the newest labelled days; None where it is not told.
     """
-    from riskengine.lab.fit import FitSettings
+    from riskengine.lab.booster import FitSettings
     from riskengine.lab.history import write_history
 
     write_history(story.lessons, directory / HISTORY)
@@ -71,7 +71,9 @@ def train_own_model(directory: Path, story: "Story", size: "Size", *, created_ti
         label_delay_days=7,
         created_time_us=created_time_us,
         activate=True,
-        settings=FitSettings(learning_rate=0.1, max_bin=512, calibration_share=CALIBRATION_SHARE, test_share=TEST_SHARE),
+        settings=FitSettings(
+            learning_rate=0.1, max_bin=512, calibration_share=CALIBRATION_SHARE, test_share=TEST_SHARE
+        ),
     )
     quality = trained.report["figures"]["test"].get("average_precision")
     return float(quality) if quality is not None else None
@@ -100,7 +102,9 @@ def fold_past(directory: Path, past: "pa.Table") -> int:
             segment_bytes=settings.journal_segment_mib << 20,
         )
         try:
-            _commit(engine, past, workspace.packer(), rows_max=limits.batch_rows_max, total=past.num_rows, tell=shown.update)
+            _commit(
+                engine, past, workspace.packer(), rows_max=limits.batch_rows_max, total=past.num_rows, tell=shown.update
+            )
             count = engine.sequence
         finally:
             engine.close()

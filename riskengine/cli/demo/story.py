@@ -1,7 +1,7 @@
 """What happens in the demo: a past to learn from, then a day and a half that is sent live.
 
     |------------------ the past ------------------|---- at full speed ----|---- shown ----|
-    learned from; its newest week is not labelled yet                     fraud is frequent
+    learned from; its newest weeks have no labels yet                     fraud is frequent
 
 INVARIANTS: nothing of the live part is trained on; a label enters the past only if it was known when the past ends; the same
 seed tells the same story, on other dates: it ends less than a week before now, so that windows and skew are real.
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MONDAY: Final = datetime(2026, 1, 5, tzinfo=UTC)
-LABEL_DELAY: Final = timedelta(days=7)
+LABELS_MATURE: Final = timedelta(days=14)
+"""Chargebacks take weeks: by then most have come."""
 _US: Final = timedelta(microseconds=1)
 _EPISODE_KEY: Final = {
     "stolen_card": "card_id",
@@ -51,8 +52,8 @@ class Size:
     """Seconds in which they are shown."""
 
 
-FULL: Final = Size(people=2_000, days=45, rounds=150, fast_hours=20, shown_hours=14, shown_s=14.0)
-QUICK: Final = Size(people=900, days=45, rounds=60, fast_hours=10, shown_hours=8, shown_s=4.0)
+FULL: Final = Size(people=1_800, days=59, rounds=120, fast_hours=20, shown_hours=14, shown_s=12.0)
+QUICK: Final = Size(people=900, days=59, rounds=60, fast_hours=10, shown_hours=8, shown_s=4.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Story:
 
     Attributes:
         past: Events before the live part, with the labels known by then.
-        lessons: The same, with labels as a training sees them: none in the newest week.
+        lessons: The same, with labels as a training sees them: none in the newest weeks.
         fast: What is sent at full speed.
         shown: What is shown.
     """
@@ -123,7 +124,7 @@ def tell_story(size: Size, *, seed: int, now: datetime, progress: Progress) -> S
     split = next((index for index, each in enumerate(live) if each.time_us >= _us(shown_from)), len(live))
     return Story(
         past=_labelled_by(past, live_from, mature_until=live_from),
-        lessons=_labelled_by(past, live_from, mature_until=live_from - LABEL_DELAY),
+        lessons=_labelled_by(past, live_from, mature_until=live_from - LABELS_MATURE),
         fast=live[:split],
         shown=live[split:],
     )
@@ -147,7 +148,9 @@ def _labelled_by(table: "pa.Table", when: datetime, *, mature_until: datetime) -
     changed = {
         "fraud": pc.if_else(mature, fraud, pa.scalar(None, pa.bool_())),
         "fraud_label_time": pc.if_else(
-            pc.and_(mature, fraud), table.column("fraud_label_time"), pa.scalar(None, schema.field("fraud_label_time").type)
+            pc.and_(mature, fraud),
+            table.column("fraud_label_time"),
+            pa.scalar(None, schema.field("fraud_label_time").type),
         ),
     }
     for name, column in changed.items():

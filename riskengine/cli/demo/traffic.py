@@ -50,7 +50,12 @@ class Traffic:
         asyncio.run(self._fast(happenings, on_progress))
 
     def send_paced(
-        self, happenings: list[Happening], *, seconds: float, on_start: Callable[[Happening], None], on_decision: OnDecision
+        self,
+        happenings: list[Happening],
+        *,
+        seconds: float,
+        on_start: Callable[[Happening], None],
+        on_decision: OnDecision,
     ) -> None:
         """Sends everything evenly over some seconds.
 
@@ -136,9 +141,6 @@ class Traffic:
         return decision, look, latency_us
 
     def _base_minor(self, row: dict[str, Any]) -> int:
-        """Returns the amount in minor units of the base currency, roughly: for the demo's sums of money."""
-        amount, currency = row["amount_minor"], row["currency_code"]
-        if amount is None:
-            return 0
-        minor_units = 100 if currency == "JPY" else 1
-        return int(amount * minor_units * self._rates.get(currency, Decimal(1)))
+        """Returns the amount in minor units of the base currency, for sums; simulated currencies all have two decimals."""
+        amount = row["amount_minor"]
+        return int(amount * self._rates.get(row["currency_code"], Decimal(1))) if amount is not None else 0

@@ -1,0 +1,1 @@
+"""The full server against an empty echo."""

@@ -1,0 +1,195 @@
+"""Tables of requests at and beyond the borders of the contract: one mistake each, with its path and reason."""
+
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from riskengine.v1 import transaction_pb2 as messages
+from tests.wire.builders import issuer, verification
+
+INFINITY, NAN = float("inf"), float("nan")
+PAN = "4111111111111111"
+
+
+def ids(value: str) -> list[dict[str, Any]]:
+    """Returns entities with each identifier in turn set to a value."""
+    return [
+        {name: value} for name in ("account_id", "card_id", "device_id", "merchant_id", "payee_id", "shipping_address")
+    ]
+
+
+BAD: list[tuple[dict[str, Any], str, str]] = [
+    ({"transaction_id": "x" * 65}, "transaction_id", "FIELD_TOO_LONG"),
+    ({"transaction_id": "a b"}, "transaction_id", "INVALID_FORMAT"),
+    ({"transaction_id": "a\n"}, "transaction_id", "INVALID_FORMAT"),
+    ({"transaction_id": "é"}, "transaction_id", "INVALID_FORMAT"),
+    ({"original_transaction_id": "a@b"}, "original_transaction_id", "INVALID_FORMAT"),
+    ({"original_transaction_id": "x" * 65}, "original_transaction_id", "FIELD_TOO_LONG"),
+    ({"type": 12}, "type", "UNKNOWN_VALUE"),
+    ({"type": -1}, "type", "UNKNOWN_VALUE"),
+    ({"event_time": Timestamp(seconds=946_684_799)}, "event_time", "OUT_OF_RANGE"),
+    ({"event_time": Timestamp(seconds=-5)}, "event_time", "OUT_OF_RANGE"),
+    ({"event_time": Timestamp(seconds=1_700_000_160, nanos=1000)}, "event_time", "EVENT_TIME_SKEW"),
+    ({"event_time": Timestamp(seconds=2**62)}, "event_time", "EVENT_TIME_SKEW"),
+    ({"event_time": Timestamp(seconds=1_700_000_000, nanos=-1)}, "event_time", "INVALID_FORMAT"),
+    ({"event_time": Timestamp(seconds=1_700_000_000, nanos=10**9)}, "event_time", "INVALID_FORMAT"),
+    ({"utc_offset_minutes": 841}, "utc_offset_minutes", "OUT_OF_RANGE"),
+    ({"utc_offset_minutes": -841}, "utc_offset_minutes", "OUT_OF_RANGE"),
+    ({"amount_minor": None}, "amount_minor", "AMOUNT_REQUIRED"),
+    ({"amount_minor": -1}, "amount_minor", "OUT_OF_RANGE"),
+    ({"amount_minor": 10**12 + 1}, "amount_minor", "OUT_OF_RANGE"),
+    ({"type": 7}, "amount_minor", "AMOUNT_NOT_ALLOWED"),
+    ({"type": 7, "amount_minor": 0}, "amount_minor", "AMOUNT_NOT_ALLOWED"),
+    ({"currency_code": None}, "currency_code", "REQUIRED"),
+    ({"currency_code": "eur"}, "currency_code", "INVALID_FORMAT"),
+    ({"currency_code": "EU"}, "currency_code", "INVALID_FORMAT"),
+    ({"currency_code": "EUR\n"}, "currency_code", "INVALID_FORMAT"),
+    ({"currency_code": "QQQ"}, "currency_code", "UNKNOWN_CURRENCY"),
+    ({"currency_code": "SEK"}, "currency_code", "UNKNOWN_CURRENCY"),
+    ({"type": 7, "amount_minor": None, "currency_code": "QQQ"}, "currency_code", "UNKNOWN_CURRENCY"),
+    ({"channel": 7}, "channel", "UNKNOWN_VALUE"),
+    ({"channel": -1}, "channel", "UNKNOWN_VALUE"),
+    ({"entry_mode": 10}, "entry_mode", "UNKNOWN_VALUE"),
+    ({"initiation": 5}, "initiation", "UNKNOWN_VALUE"),
+    ({"verifications": [verification(2, 1)] * 2}, "verifications[1].method", "DUPLICATE_ITEM"),
+    ({"verifications": [verification(7, 1)]}, "verifications[0].method", "UNKNOWN_VALUE"),
+    ({"verifications": [verification(-1, 1)]}, "verifications[0].method", "UNKNOWN_VALUE"),
+    ({"verifications": [verification(1, 6)]}, "verifications[0].result", "UNKNOWN_VALUE"),
+    ({"verifications": [verification(1, -1)]}, "verifications[0].result", "UNKNOWN_VALUE"),
+    ({"issuer_response": issuer(5)}, "issuer_response.outcome", "UNKNOWN_VALUE"),
+    (
+        {"issuer_response": messages.IssuerResponse(response_code="x" * 9)},
+        "issuer_response.response_code",
+        "INVALID_FORMAT",
+    ),
+    (
+        {"issuer_response": messages.IssuerResponse(response_code="5-")},
+        "issuer_response.response_code",
+        "INVALID_FORMAT",
+    ),
+    ({"merchant_category_code": "541"}, "merchant_category_code", "INVALID_FORMAT"),
+    ({"merchant_category_code": "54110"}, "merchant_category_code", "INVALID_FORMAT"),
+    ({"merchant_category_code": "٥٤١١"}, "merchant_category_code", "INVALID_FORMAT"),
+    ({"regions": messages.Regions(card_region_code="de")}, "regions.card_region_code", "INVALID_FORMAT"),
+    ({"regions": messages.Regions(shipping_region_code="DEU")}, "regions.shipping_region_code", "INVALID_FORMAT"),
+    ({"position": messages.Position(latitude_degrees=1.0)}, "position.longitude_degrees", "REQUIRED"),
+    ({"position": messages.Position(longitude_degrees=0.0)}, "position.latitude_degrees", "REQUIRED"),
+    (
+        {"position": messages.Position(latitude_degrees=90.1, longitude_degrees=0.0)},
+        "position.latitude_degrees",
+        "OUT_OF_RANGE",
+    ),
+    (
+        {"position": messages.Position(latitude_degrees=0.0, longitude_degrees=-180.1)},
+        "position.longitude_degrees",
+        "OUT_OF_RANGE",
+    ),
+    (
+        {"position": messages.Position(latitude_degrees=NAN, longitude_degrees=0.0)},
+        "position.latitude_degrees",
+        "NOT_FINITE",
+    ),
+    (
+        {"position": messages.Position(latitude_degrees=0.0, longitude_degrees=INFINITY)},
+        "position.longitude_degrees",
+        "NOT_FINITE",
+    ),
+    ({"account_open_time": Timestamp(seconds=2**60)}, "account_open_time", "OUT_OF_RANGE"),
+    ({"account_open_time": Timestamp(nanos=-1)}, "account_open_time", "INVALID_FORMAT"),
+    ({"numbers": {"basket_items": NAN}}, "numbers", "NOT_FINITE"),
+    ({"numbers": {"undeclared": INFINITY}}, "numbers", "NOT_FINITE"),
+    ({"numbers": {f"n{index}": 1.0 for index in range(17)}}, "numbers", "TOO_MANY_ITEMS"),
+    ({"numbers": {"Upper": 1.0}}, "numbers", "INVALID_FORMAT"),
+    ({"numbers": {"": 1.0}}, "numbers", "INVALID_FORMAT"),
+    ({"numbers": {"k" * 33: 1.0}}, "numbers", "INVALID_FORMAT"),
+    ({"numbers": {PAN: 1.0}}, "numbers", "PAN_NOT_ALLOWED"),
+    ({"numbers": {"4111_1111_1111_1111": 1.0}}, "numbers", "PAN_NOT_ALLOWED"),
+    ({"labels": {"shop": ""}}, "labels", "REQUIRED"),
+    ({"labels": {"shop": "x" * 65}}, "labels", "FIELD_TOO_LONG"),
+    ({"labels": {"shop": "€" * 22}}, "labels", "FIELD_TOO_LONG"),
+    ({"labels": {"shop": "a\x00b"}}, "labels", "INVALID_FORMAT"),
+    ({"labels": {"shop": "a\nb"}}, "labels", "INVALID_FORMAT"),
+    ({"labels": {"a b": "x"}}, "labels", "INVALID_FORMAT"),
+    ({"labels": {"other": PAN}}, "labels", "PAN_NOT_ALLOWED"),
+    ({"labels": {f"n{index}": "x" for index in range(17)}}, "labels", "TOO_MANY_ITEMS"),
+    ({"entities": messages.Entities()}, "entities", "REQUIRED"),
+]
+BAD_ENTITIES: list[tuple[dict[str, Any], str]] = [
+    *((fields, "PAN_NOT_ALLOWED") for fields in ids(PAN)),
+    *((fields, "PAN_NOT_ALLOWED") for fields in ids("4111-1111-1111-1111")),
+    *((fields, "FIELD_TOO_LONG") for fields in ids("x" * 257)),
+    *((fields, "INVALID_FORMAT") for fields in ids("a\x07b")),
+    *((fields, "INVALID_FORMAT") for fields in ids("a\x7fb")),
+    *((fields, "INVALID_FORMAT") for fields in ids("é b")[:-1]),
+    ({"account_id": "x" * 65}, "FIELD_TOO_LONG"),
+    ({"device_id": "a\nb"}, "INVALID_FORMAT"),
+    ({"shipping_address": "4111 1111 1111 1111"}, "PAN_NOT_ALLOWED"),
+    ({"shipping_address": "４１１１１１１１１１１１１１１１"}, "PAN_NOT_ALLOWED"),
+    ({"shipping_address": "€" * 86}, "FIELD_TOO_LONG"),
+    ({"shipping_address": " \n"}, "INVALID_FORMAT"),
+    ({"shipping_address": "a\x85b"}, "INVALID_FORMAT"),
+    ({"card_bin": "41111"}, "INVALID_FORMAT"),
+    ({"card_bin": "411111111"}, "INVALID_FORMAT"),
+    ({"card_bin": "41111x"}, "INVALID_FORMAT"),
+    ({"card_bin": "４１１１１１"}, "INVALID_FORMAT"),
+    ({"ip_address": "203.0.113"}, "INVALID_FORMAT"),
+    ({"ip_address": "203.0.113.256"}, "INVALID_FORMAT"),
+    ({"ip_address": "203.0.113.07"}, "INVALID_FORMAT"),
+    ({"ip_address": "fe80::1%eth0"}, "INVALID_FORMAT"),
+    ({"ip_address": "203.0.113.7\x00"}, "INVALID_FORMAT"),
+    ({"ip_address": ":" * 46}, "FIELD_TOO_LONG"),
+    ({"email_address": "jane"}, "INVALID_FORMAT"),
+    ({"email_address": "@example.com"}, "INVALID_FORMAT"),
+    ({"email_address": "jane@"}, "INVALID_FORMAT"),
+    ({"email_address": "a@b@c"}, "INVALID_FORMAT"),
+    ({"email_address": "a＠b@c"}, "INVALID_FORMAT"),
+    ({"email_address": "ja ne@example.com"}, "INVALID_FORMAT"),
+    ({"email_address": "ja\x00ne@example.com"}, "INVALID_FORMAT"),
+    ({"email_address": "ja\nne@example.com"}, "INVALID_FORMAT"),
+    ({"email_address": "a@" + "b" * 253}, "FIELD_TOO_LONG"),
+    ({"phone_number": "1234"}, "INVALID_FORMAT"),
+    ({"phone_number": "1" * 16}, "INVALID_FORMAT"),
+    ({"phone_number": "     "}, "INVALID_FORMAT"),
+    ({"phone_number": "12345+"}, "INVALID_FORMAT"),
+    ({"phone_number": "++12345"}, "INVALID_FORMAT"),
+    ({"phone_number": "12345x"}, "INVALID_FORMAT"),
+    ({"phone_number": "١٢٣٤٥٦"}, "INVALID_FORMAT"),
+    ({"phone_number": "1" + " " * 64}, "FIELD_TOO_LONG"),
+]
+
+
+GOOD: list[dict[str, Any]] = [
+    {"amount_minor": 0},
+    {"amount_minor": 10**12},
+    {"utc_offset_minutes": -840},
+    {"utc_offset_minutes": 0},
+    {"event_time": Timestamp(seconds=946_684_800)},
+    {"event_time": Timestamp(seconds=1_700_000_160, nanos=999)},
+    {"type": 7, "amount_minor": None, "currency_code": None},
+    {"type": 11, "amount_minor": None},
+    {"position": messages.Position(latitude_degrees=0.0, longitude_degrees=0.0)},
+    {"account_open_time": Timestamp()},
+    {"numbers": {f"n{index}": -1e308 for index in range(16)}},
+    {"numbers": {"1700000000000": 1.0}},
+    {"labels": {"shop": "x" * 64, "other": "Grüße €"}},
+    {"labels": {"shop": "4111111111111112"}},
+    {"verifications": [verification(method, 1) for method in range(1, 7)]},
+    {"verifications": None, "issuer_response": None, "regions": None, "position": None, "account_open_time": None},
+    *(
+        {"entities": messages.Entities(**fields)}
+        for fields in (
+            {"account_id": "a"},
+            {"account_id": "4111111111111112"},
+            {"card_id": "AZaz09._:@+/=-"},
+            {"ip_address": "2001:db8::1"},
+            {"ip_address": "::ffff:203.0.113.7"},
+            {"email_address": " jane@example.com "},
+            {"email_address": "jäne@exämple.com"},
+            {"phone_number": "(+49) 30-123.45"},
+            {"phone_number": "12345"},
+            {"shipping_address": "Straße 1\nBerlin\tMitte"},
+            {"shipping_address": "12-14"},
+            {"card_bin": "41111111"},
+        )
+    ),
+]

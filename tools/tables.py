@@ -1,0 +1,89 @@
+"""Writes the benchmark tables of the README from benchmarks/results/*.jsonl; nobody edits a figure by hand.
+
+INVARIANT: only what stands between the markers changes. `--check` changes nothing and fails when the README is not current.
+Called by `make tables` and `make lint`.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+RESULTS: Final = ROOT / "benchmarks" / "results"
+BEGIN: Final = "<!-- figures: written by `make tables` from benchmarks/results -->"
+END: Final = "<!-- end of figures -->"
+
+# Benchmark, figure, words, format. Only what the newest line of a benchmark holds is shown.
+ROWS: Final = (
+    ("load", "ratio", "whole server against an empty gRPC echo, calls/s", "{:.2f} of it"),
+    ("load", "server_calls_per_s", "durable decisions a second, one front, load generator on the same 2 cores", "{:,.0f}"),
+    ("load", "echo_calls_per_s", "the empty echo in the same runs", "{:,.0f}"),
+    ("load", "server_p50_ms_1", "latency with 1 caller, median", "{:.2f} ms"),
+    ("load", "server_p99_ms_1", "latency with 1 caller, 99th percentile", "{:.2f} ms"),
+    ("load", "server_p50_ms_64", "latency with 64 in flight, median", "{:.1f} ms"),
+    ("load", "server_p99_ms_64", "latency with 64 in flight, 99th percentile", "{:.1f} ms"),
+    ("load", "front_cpu_us", "CPU of the front, one call", "{:.0f} µs"),
+    ("load", "engine_cpu_us", "CPU of the engine, one call", "{:.0f} µs"),
+    ("engine", "durable_events_per_s", "events folded, scored and made durable on one core", "{:,.0f}/s"),
+    ("engine", "fold_only_events_per_s", "events folded on one core", "{:,.0f}/s"),
+    ("forest", "kernel_us", "one row through 300 trees of depth 6", "{:.1f} µs"),
+    ("forest", "ratio", "… against xgboost's inplace_predict, same bits", "{:.0f} times faster"),
+    ("simulate", "seconds_per_million", "a million simulated events, written as Parquet", "{:.0f} s"),
+    ("handbook", "import_s", "the handbook's 1.24 million payments imported", "{:.0f} s"),
+    ("handbook", "replay_events_per_s", "their decisions taken again and compared bit for bit", "{:,.0f}/s"),
+    ("handbook", "replay_differences", "… decisions that differ", "{:,.0f}"),
+)
+
+
+def newest(name: str) -> dict[str, Any] | None:
+    """Returns the last line of a benchmark's results, None if there is none."""
+    path = RESULTS / f"{name}.jsonl"
+    if not path.is_file():
+        return None
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return json.loads(lines[-1]) if lines else None
+
+
+def render() -> str:
+    """Returns the table with the machine and the commits it was measured on."""
+    lines = ["| what | measured | command |", "|---|---|---|"]
+    machines, commits = set(), set()
+    for name, figure, words, form in ROWS:
+        line = newest(name)
+        value = line and line["results"].get(figure)
+        if line is None or value is None:
+            continue
+        lines.append(f"| {words} | {form.format(value)} | `benchmarks.{name}` |")
+        machine, versions = line["machine"], line["versions"]
+        machines.add(
+            f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']:.0f} GiB, {machine['system']}, "
+            f"Python {versions['python']}"
+        )
+        commits.add(str(line["commit"]))
+    told = "; ".join(sorted(machines))
+    return "\n".join([*lines, "", f"Machine: {told}. Commits: {', '.join(sorted(commits))}. Medians of interleaved runs."])
+
+
+def main() -> int:
+    """Rewrites the README, or checks it; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tools.tables", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="fail when the README is not current")
+    options = parser.parse_args()
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    wanted = f"{head}{BEGIN}\n{render()}\n{END}{tail}"
+    if text == wanted:
+        return 0
+    if options.check:
+        sys.stderr.write("README.md: the figures are not those of benchmarks/results; run `make tables`\n")
+        return 1
+    readme.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
