@@ -63,11 +63,9 @@ class LimitSettings(_Strict):
     """Entities kept for each entity type."""
     arena_mib: int = Field(default=_LIMITS.arena_mib, ge=16, le=1 << 20)
     """Memory for windows and last-seen tables, MiB."""
-    recent_decisions_max: int = Field(default=_LIMITS.recent_decisions_max, ge=1_000, le=100_000_000)
+    recent_decisions_max: int = Field(default=_LIMITS.recent_decisions_max, ge=4_096, le=100_000_000)
     """Decisions kept for idempotency and GetDecision."""
-    recent_decisions_age_s: int = Field(default=_LIMITS.recent_decisions_age_s, ge=60, le=30 * 86_400)
-    """How long a request_id is remembered at the least, if the count allows, seconds."""
-    batch_rows_max: int = Field(default=_LIMITS.batch_rows_max, ge=1, le=65_536)
+    batch_rows_max: int = Field(default=_LIMITS.batch_rows_max, ge=64, le=4_096)
     """Rows applied and journaled as one group."""
     lateness_max_s: int = Field(default=_LIMITS.lateness_max_s, ge=0, le=86_400)
     """An event older than the newest by more than this is scored but not folded, seconds."""
@@ -125,6 +123,31 @@ class FallbackSettings(_Strict):
         return next((band.verdict for band in self.bands if amount_base_minor <= band.amount_minor_max), self.above)
 
 
+class FrontSettings(_Strict):
+    """Bounds and paces of one front."""
+
+    pace_ms: int = Field(default=1, ge=0, le=100)
+    """While calls overlap, a frame to the engine waits up to this long for more, milliseconds; 0: never."""
+    group_rows_max: int = Field(default=32, ge=1, le=1_024)
+    """A frame of this many rows is sent at once."""
+    in_flight_max: int = Field(default=256, ge=1, le=100_000)
+    """Single calls and stream items that wait for the engine; beyond it RESOURCE_EXHAUSTED."""
+    batch_rows_in_flight_max: int = Field(default=4_000, ge=1_000, le=1_000_000)
+    """Rows of batches that wait for the engine; beyond it RESOURCE_EXHAUSTED."""
+    stream_window: int = Field(default=32, ge=1, le=1_024)
+    """Items of one stream that wait for the engine; beyond it the stream is not read."""
+    skip_linkage_below_ms: int = Field(default=4, ge=0, le=1_000)
+    """With less time left than this, linkage is skipped, milliseconds."""
+    skip_model_below_ms: int = Field(default=2, ge=0, le=1_000)
+    """With less time left than this, the model is skipped, too, milliseconds."""
+    drain_notice_ms: int = Field(default=500, ge=0, le=60_000)
+    """How long health says NOT_SERVING before calls are refused, when the server stops, milliseconds."""
+    drain_max_ms: int = Field(default=5_000, ge=0, le=60_000)
+    """How long calls under way may take when the server stops, milliseconds."""
+    plaintext_anywhere: bool = False
+    """Whether to listen beyond loopback without TLS. Whoever can reach the port can then read and send payments."""
+
+
 class ServerSettings(_Strict):
     """server.yaml."""
 
@@ -143,6 +166,8 @@ class ServerSettings(_Strict):
     are refused at the door."""
     fronts: int = Field(default=1, ge=1, le=64)
     """Processes that speak gRPC; one serves most machines."""
+    front: FrontSettings = FrontSettings()
+    """Bounds and paces of each of them."""
     clock_skew_s: int = Field(default=60, ge=0, le=3_600)
     """How far ahead of the server's clock an event time may be, seconds."""
     deadline: DeadlineSettings = DeadlineSettings()

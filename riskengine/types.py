@@ -385,8 +385,6 @@ class EngineLimits:
     """Memory for windows and last-seen tables, MiB; at the bound an entity gives up its oldest rows, counted."""
     recent_decisions_max: int = 200_000
     """Decisions kept for idempotency and GetDecision."""
-    recent_decisions_age_s: int = 86_400
-    """How long a request_id is remembered at the least, if the count allows, seconds."""
     batch_rows_max: int = 1024
     """Rows applied and journaled as one group."""
     lateness_max_s: int = 3600

@@ -29,7 +29,7 @@ MISTAKES = [
     ("deadline: {default_ms: 0}", "1:24: default_ms must be at least 1"),
     ("deadline: {default_ms: 900, max_ms: 100}", "1:11: deadline: default_ms must not be above max_ms"),
     ("limits: {entities_maxx: 5}", '1:10: unknown key "entities_maxx"; did you mean "entities_max"?'),
-    ("limits: {batch_rows_max: 0}", "1:26: batch_rows_max must be at least 1"),
+    ("limits: {batch_rows_max: 0}", "1:26: batch_rows_max must be at least 64"),
     ("journal_segment_mib: 64.5", "1:22: journal_segment_mib must be a whole number"),
     (
         "pan_exempt_fields: [acount_id]",

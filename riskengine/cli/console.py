@@ -38,9 +38,10 @@ def err() -> "Console":
 class Step:
     """A piece of work under way; made by `step`."""
 
-    def __init__(self, title: str, progress: "Progress | None", task: "TaskID | None") -> None:
+    def __init__(self, title: str, progress: "Progress | None", task: "TaskID | None", *, passing: bool) -> None:
         self.title = title
         self.result = ""
+        self.passing = passing
         self._progress = progress
         self._task = task
 
@@ -56,17 +57,24 @@ class Step:
             title = f"{self.title}: {what}" if what else self.title
             self._progress.update(self._task, completed=done, total=total, description=title)
 
+    def becomes(self, title: str) -> None:
+        """Turns a passing step into one that is told, under another title."""
+        self.title, self.passing = title, False
+        if self._progress is None:
+            err().print(f"{title} ...", markup=False, soft_wrap=True)
+
     def say(self, result: str) -> None:
         """Sets what is told beside the title when it is done."""
         self.result = result
 
 
 @contextmanager
-def step(title: str) -> Iterator[Step]:
+def step(title: str, *, passing: bool = False) -> Iterator[Step]:
     """Shows a piece of work: a bar while it runs, one line when it is done.
 
     Args:
         title: What is done, as a sentence without its end.
+        passing: Whether it is seen only while it lasts.
     """
     console = err()
     started_s = time.monotonic()
@@ -81,13 +89,15 @@ def step(title: str) -> Iterator[Step]:
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=console, transient=True) as progress:
-            current = Step(title, progress, progress.add_task(title, total=None))
+            current = Step(title, progress, progress.add_task(title, total=None), passing=passing)
             yield current
     else:
-        console.print(f"{title} ...", markup=False, soft_wrap=True)
-        current = Step(title, None, None)
+        if not passing:
+            console.print(f"{title} ...", markup=False, soft_wrap=True)
+        current = Step(title, None, None, passing=passing)
         yield current
-    _done(console, current, time.monotonic() - started_s)
+    if not current.passing:
+        _done(console, current, time.monotonic() - started_s)
 
 
 def _done(console: "Console", done: Step, elapsed_s: float) -> None:

@@ -1,8 +1,9 @@
 """A history into a running engine: each event by RecordTransaction, each fraud by ReportOutcome when it became known.
 
-INVARIANTS: requests are started in the order of event time, at most `concurrency` at once (the engine inserts what arrives a
-little late where it belongs); a row that is refused is told with its reason, never dropped in silence; a repeat changes
-nothing, for the ids of requests come from those of transactions.
+INVARIANTS: requests are started in the order of event time, at most `concurrency` at once and never more than SPREAD_US
+apart, so that none comes too late to be folded (the engine inserts what is a little late where it belongs); a row that is
+refused is told with its reason, never dropped in silence; a repeat changes nothing, for the ids of requests come from
+those of transactions.
 
 Called by `history load`.
 """
@@ -30,6 +31,8 @@ ATTEMPTS_MAX: Final = 12
 PAUSE_S: Final = 0.05
 PAUSE_MAX_S: Final = 3.0
 CALL_TIMEOUT_S: Final = 10.0
+SPREAD_US: Final = 10 * 60 * 1_000_000
+"""Event time between calls under way at once; well below the shipped `lateness_max_s` of an hour."""
 READ_ROWS: Final = 8_192
 REFUSED_KEPT_MAX: Final = 100_000
 """Refused rows remembered one by one; beyond it they are only counted."""
@@ -133,33 +136,36 @@ class _Loader:
     def __init__(self, stub: Any, report: LoadReport, concurrency: int) -> None:
         self._stub = stub
         self._report = report
-        self._room = asyncio.Semaphore(concurrency)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._concurrency = concurrency
+        self._tasks: dict[asyncio.Task[None], int] = {}
+        """With their event times, in the order in which they were started."""
         self._failure: BaseException | None = None
 
     async def start(self, number: int, row: Row, request: Request | str) -> None:
         """Starts a call as soon as there is room; raises what ended an earlier one."""
-        await self._room.acquire()
-        if self._failure is not None:
-            raise self._failure
         if isinstance(request, str):
             self._refuse(number, row, "UNREADABLE", request)
-            self._room.release()
             return
+        time_us = row["fraud_label_time" if isinstance(request, ReportOutcomeRequest) else "event_time"]
+        while self._tasks and (
+            len(self._tasks) >= self._concurrency or time_us - next(iter(self._tasks.values())) > SPREAD_US
+        ):
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        if self._failure is not None:
+            raise self._failure
         task = asyncio.create_task(self._call(number, row, request))
-        self._tasks.add(task)
+        self._tasks[task] = time_us
         task.add_done_callback(self._ended)
 
     async def finish(self) -> None:
         """Waits for all calls."""
-        if self._tasks:
+        while self._tasks:
             await asyncio.wait(self._tasks)
         if self._failure is not None:
             raise self._failure
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        self._room.release()
+        del self._tasks[task]
         if not task.cancelled() and task.exception() is not None:
             self._failure = self._failure or task.exception()
 

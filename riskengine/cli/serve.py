@@ -56,9 +56,9 @@ def describe_stage(name: str, stage: dict[str, Any]) -> str:
     """Says a stage in words; "" for one that nobody needs to see."""
     kind, done, total = stage["stage"], stage.get("done"), stage.get("total")
     if kind == "kernels":
-        if stage.get("compiling"):
-            return f"{name}: {COMPILING.lower()} ({done} of {total} modules)"
-        return f"{name}: loading kernels (the first time they are compiled, about 60 s)" if not done else ""
+        if stage.get("waiting"):
+            return f"{name}: another process is compiling kernels; waiting for it"
+        return f"{name}: {COMPILING.lower()} ({done} of {total} modules)" if stage.get("compiling") else ""
     if kind == "recovery" and total:
         return f"{name}: folding the journal, {megabytes(done or 0)} of {megabytes(total)}"
     if kind == "restarting":

@@ -43,6 +43,8 @@ def simulate_to(target: Path, *, people: int, days: int, seed: int, fraud_share:
         target: The file.
         people, days, seed, fraud_share: As in `SimulationConfig`.
     """
+    import pyarrow.compute as pc
+
     from riskengine.lab.history import write_history
     from riskengine.lab.simulate import SimulationConfig
     from riskengine.lab.simulate import simulate as run
@@ -51,7 +53,8 @@ def simulate_to(target: Path, *, people: int, days: int, seed: int, fraud_share:
     with step(f"Simulating {days} days of {people:,} people") as shown:
         made = run(config, progress=lambda share, what: shown.update(share, 1.0, what))
         write_history(made, target)
-        shown.say(plural(made.num_rows, "event"))
+        frauds = pc.sum(made.column("fraud")).as_py() or 0
+        shown.say(f"{plural(made.num_rows, 'event')}, {frauds:,} of them fraud")
     return made
 
 

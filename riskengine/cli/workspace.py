@@ -7,12 +7,11 @@ Used by the commands `init`, `train`, `policy`, `demo`.
 """
 
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from riskengine.cli.console import Step, err, plural, step
+from riskengine.cli.console import plural, step
 from riskengine.cli.failures import UsageProblem
 from riskengine.errors import ConfigError, Problem, RiskEngineError
 
@@ -114,28 +113,23 @@ def load_workspace(directory: Path, *, with_model: bool) -> Workspace:
 
 
 def warm_visibly() -> bool:
-    """Loads the kernels; where they have to be compiled, shows it.
+    """Loads the kernels; says so where they have to be compiled.
 
     Returns:
         Whether something was compiled.
     """
-    from riskengine.engine.warm import warm
-
-    with ExitStack() as stack:
-        shown: list[Step] = []
-
-        def on_compile() -> None:
-            shown.append(stack.enter_context(step(COMPILING)))
+    with step("Loading kernels", passing=True) as shown:
+        from riskengine.engine.warm import warm
 
         def on_step(done: int, total: int, name: str) -> None:
-            if shown:
-                shown[0].update(done, total, name.removeprefix("riskengine.").removesuffix(".kernels"))
-                shown[0].say(plural(total, "module"))
+            shown.update(done, total, name.removeprefix("riskengine.").removesuffix(".kernels"))
+            shown.say(plural(total, "module"))
 
-        def on_wait() -> None:
-            err().print("Another process is compiling kernels; waiting for it ...")
-
-        return warm(on_step=on_step, on_compile=on_compile, on_wait=on_wait)
+        return warm(
+            on_step=on_step,
+            on_compile=lambda: shown.becomes(COMPILING),
+            on_wait=lambda: shown.becomes("Waiting for another process that compiles kernels"),
+        )
 
 
 def check_new(directory: Path, names: list[str]) -> None:

@@ -113,6 +113,14 @@ class Engine:
         self._journaled.commit(fresh, decisions, self.timings)
         return screened.statuses, self.state.recent.settle(screened, decisions)
 
+    def prepare(self) -> None:
+        """Zeroes a bit of the next journal segment if that is behind; for the time after the answers have left.
+
+        Raises:
+            JournalFault: The process must end.
+        """
+        self._journaled.writer.prepare()
+
     def _number(self, events: Array) -> None:
         """Assigns sequences and keeps received times from falling."""
         state = self.state

@@ -262,6 +262,7 @@ def fold_events(
         linkage_event(heads, nodes, counters, entities, relate, link_read, links, link_columns, features, valid, row)
         if fold:
             touch_entities(heads, entities, time_us)
-        if read and (approximate or estimated):
+        # A too late event may ask for rows that are forgotten already.
+        if read and (approximate or estimated or not fold):
             flags[row] |= _APPROXIMATE
     return folded

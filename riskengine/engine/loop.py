@@ -68,6 +68,10 @@ class CommittingEngine(Protocol):
         """As `Engine.catalog`."""
         ...
 
+    def prepare(self) -> None:
+        """As `Engine.prepare`."""
+        ...
+
     def close(self) -> None:
         """As `Engine.close`."""
         ...
@@ -185,6 +189,7 @@ class EngineLoop:
             fronts.answer(parts, np.full(count, ReplyStatus.JOURNAL_FULL, np.int64), None)
         else:
             fronts.answer(parts, statuses, decisions)
+            engine.prepare()
 
     @staticmethod
     def _look_up(fronts: Fronts, engine: CommittingEngine, question: Question) -> None:

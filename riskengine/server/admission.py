@@ -10,8 +10,8 @@ from riskengine.errors import Overloaded
 from riskengine.settings import DeadlineSettings
 from riskengine.types import Stage
 
-from .engine_client import DeadlineExceeded
 from .options import FrontOptions
+from .waiting import DeadlineExceeded
 
 RETRY_AFTER_S: Final = 0.05
 

@@ -37,7 +37,7 @@ from riskengine.settings import ServerSettings, load_settings
 from riskengine.wire.pseudonyms import TagKey
 
 from .addresses import check_plaintext
-from .calls import BATCH_BYTES_MAX, guard_stream, guard_unary
+from .calls import BATCH_BYTES_MAX, Gate, guard_stream, guard_unary
 from .client import SERVICE
 from .engine_client import EngineClient
 from .options import FrontOptions
@@ -48,6 +48,10 @@ logger = logging.getLogger(__name__)
 
 Wrap = Callable[[RiskServicer], Any]
 """Puts something around the servicer; for benchmarks."""
+REFUSE_S: Final = 0.25
+"""How long calls are refused at least before the transport stops: callers learn to go elsewhere."""
+STOP_S: Final = 0.5
+"""What the transport gives to calls that still run, after all that."""
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -56,9 +60,8 @@ def channel_options(*, shared_port: bool) -> Sequence[tuple[str, int]]:
     """Returns the transport's bounds.
 
     Args:
-        shared_port: Whether other fronts of this server listen on the port, too. Off, a second server fails to bind;
-        grpcio's
-            default is on, and two strangers would silently share the traffic.
+        shared_port: Whether other fronts of this server listen on the port, too. If not, a second server fails to bind;
+            grpcio's default would let two strangers share the traffic in silence.
     """
     return (
         ("grpc.so_reuseport", int(shared_port)),
@@ -79,7 +82,7 @@ def channel_options(*, shared_port: bool) -> Sequence[tuple[str, int]]:
     )
 
 
-def method_handlers(servicer: Any) -> "dict[str, grpc.RpcMethodHandler[bytes, bytes]]":
+def method_handlers(servicer: Any, gate: Gate) -> "dict[str, grpc.RpcMethodHandler[bytes, bytes]]":
     """Registers the servicer's methods on raw bytes, each behind its guard."""
     unary = {
         "ScoreTransaction": servicer.score_transaction,
@@ -87,10 +90,15 @@ def method_handlers(servicer: Any) -> "dict[str, grpc.RpcMethodHandler[bytes, by
         "ReportOutcome": servicer.report_outcome,
         "GetDecision": servicer.get_decision,
     }
-    batch = guard_unary(servicer.batch_score_transactions, name="BatchScoreTransactions", bytes_max=BATCH_BYTES_MAX)
-    stream = guard_stream(servicer.stream_score_transactions, name="StreamScoreTransactions")
+    batch = guard_unary(
+        servicer.batch_score_transactions, gate, name="BatchScoreTransactions", bytes_max=BATCH_BYTES_MAX
+    )
+    stream = guard_stream(servicer.stream_score_transactions, gate, name="StreamScoreTransactions")
     return {
-        **{name: grpc.unary_unary_rpc_method_handler(guard_unary(call, name=name)) for name, call in unary.items()},
+        **{
+            name: grpc.unary_unary_rpc_method_handler(guard_unary(call, gate, name=name))
+            for name, call in unary.items()
+        },
         "BatchScoreTransactions": grpc.unary_unary_rpc_method_handler(batch),
         "StreamScoreTransactions": grpc.stream_stream_rpc_method_handler(stream),
     }
@@ -125,6 +133,7 @@ class Front:
         self._health = health_aio.HealthServicer()
         self._health_tasks: set[asyncio.Task[None]] = set()
         self._draining = False
+        self._gate = Gate()
         self._engine = EngineClient(
             settings.data_dir, options=options, on_state=self._on_state, on_incident=on_incident
         )
@@ -135,6 +144,7 @@ class Front:
                 settings=settings,
                 options=options,
                 clock=SystemClock(),
+                gate=self._gate,
             )
         )
         self._server: grpc.aio.Server | None = None
@@ -158,7 +168,7 @@ class Front:
             maximum_concurrent_rpcs=4 * self._options.in_flight_max,
         )
         server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(SERVICE, method_handlers(self._servicer)),)
+            (grpc.method_handlers_generic_handler(SERVICE, method_handlers(self._servicer, self._gate)),)
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         await self._set_health(_NOT_SERVING)
@@ -181,8 +191,14 @@ class Front:
         self._draining = True
         await self._set_health(_NOT_SERVING)
         await asyncio.sleep(self._options.drain_notice_ms / 1000)
+        self._gate.close()
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + self._options.drain_max_ms / 1000
+        await asyncio.sleep(REFUSE_S)
+        while self._gate.inside and loop.time() < deadline_s:
+            await asyncio.sleep(0.01)
         if self._server is not None:
-            await self._server.stop(self._options.drain_max_ms / 1000)
+            await self._server.stop(STOP_S)
         await self._engine.close()
 
     def _on_state(self, document: dict[str, Any]) -> None:

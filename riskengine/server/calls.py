@@ -10,10 +10,11 @@ Called by `server.app` for each method. Authentication, roles and metrics belong
 import logging
 import secrets
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
-from riskengine.errors import InternalFault, InvalidRequest, RiskEngineError, Violation
+from riskengine.errors import InternalFault, InvalidRequest, RiskEngineError, Unavailable, Violation
 from riskengine.wire.status import abort_of
 
 logger = logging.getLogger(__name__)
@@ -27,25 +28,77 @@ Unary = Callable[[bytes, Any], Awaitable[bytes]]
 Stream = Callable[[AsyncIterator[bytes], Any], AsyncIterator[bytes]]
 
 
+class Gate:
+    """Whether new calls are let in, and how many are inside.
+
+    grpc.aio answers a call that arrives while it stops with CANCELLED, which no caller retries; so calls are refused
+    here, as UNAVAILABLE, for a while before.
+    """
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self._closed = False
+        self._on_close: set[Callable[[], None]] = set()
+
+    def enter(self) -> None:
+        """Lets one call in, which owes a `leave`.
+
+        Raises:
+            Unavailable: The server is stopping.
+        """
+        if self._closed:
+            raise draining()
+        self.inside += 1
+
+    def leave(self) -> None:
+        """Lets one call out."""
+        self.inside -= 1
+
+    @contextmanager
+    def ending(self, action: Callable[[], None]) -> Iterator[None]:
+        """Has `action` called when the gate closes meanwhile; for calls that would not end by themselves."""
+        self._on_close.add(action)
+        try:
+            yield
+        finally:
+            self._on_close.discard(action)
+
+    def close(self) -> None:
+        """Lets nobody in any more."""
+        self._closed = True
+        for action in tuple(self._on_close):
+            action()
+
+
+def draining() -> Unavailable:
+    """Returns the error of a call that comes while the server stops."""
+    return Unavailable("DRAINING", "the server is stopping; retry elsewhere, or here in a while")
+
+
 def check_size(raw: bytes, bytes_max: int = CALL_BYTES_MAX) -> None:
     """Raises InvalidRequest when a message is larger than its method allows."""
     if len(raw) > bytes_max:
         raise InvalidRequest([Violation("", "REQUEST_TOO_LARGE", f"has at most {bytes_max} bytes")])
 
 
-def guard_unary(method: Unary, *, name: str, bytes_max: int = CALL_BYTES_MAX) -> Unary:
+def guard_unary(method: Unary, gate: Gate, *, name: str, bytes_max: int = CALL_BYTES_MAX) -> Unary:
     """Wraps a method of one request and one reply.
 
     Args:
         method: Takes the raw request and grpc's context, returns the raw reply.
+        gate: Of this front.
         name: Of the call, for the log.
         bytes_max: Largest request.
     """
 
     async def call(raw: bytes, context: Any) -> bytes:
         try:
-            check_size(raw, bytes_max)
-            return await method(raw, context)
+            gate.enter()
+            try:
+                check_size(raw, bytes_max)
+                return await method(raw, context)
+            finally:
+                gate.leave()
         except RiskEngineError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 the last line of defence
@@ -56,14 +109,18 @@ def guard_unary(method: Unary, *, name: str, bytes_max: int = CALL_BYTES_MAX) ->
     return call
 
 
-def guard_stream(method: Stream, *, name: str) -> Stream:
+def guard_stream(method: Stream, gate: Gate, *, name: str) -> Stream:
     """Wraps a method of many requests and many replies; arguments as of `guard_unary`."""
 
     async def call(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
         try:
-            async for reply in method(requests, context):
-                yield reply
-            return
+            gate.enter()
+            try:
+                async for reply in method(requests, context):
+                    yield reply
+                return
+            finally:
+                gate.leave()
         except RiskEngineError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 the last line of defence

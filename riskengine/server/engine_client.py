@@ -17,7 +17,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from struct import Struct
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from riskengine.engine.link import (
     EVENT_BYTES,
@@ -35,11 +35,12 @@ from riskengine.engine.link import (
     read_document,
     write_header,
 )
-from riskengine.errors import RiskEngineError, Unavailable
+from riskengine.errors import Unavailable
 from riskengine.types import LAYOUT_VERSION
 
 from .calls import incident
 from .options import FrontOptions
+from .waiting import Many, Reply, Singles
 
 logger = logging.getLogger(__name__)
 
@@ -49,85 +50,6 @@ SWEEP_S: Final = 0.02
 OUTBOX_BYTES_MAX: Final = 64 << 20
 _KEY: Final = Struct("<2Q")
 assert _KEY.size == KEY_BYTES
-
-
-class Reply(NamedTuple):
-    """One answer of the engine: a ReplyStatus and the bytes of a DECISION row."""
-
-    status: int
-    decision: bytes
-
-
-class DeadlineExceeded(RiskEngineError):
-    """The time of a call ran out before the engine answered; its event may or may not be counted."""
-
-    reason = "DEADLINE_EXCEEDED"
-    grpc_code = "DEADLINE_EXCEEDED"
-
-    def __init__(self) -> None:
-        super().__init__("the deadline passed before the engine answered; retry with the same request_id")
-
-
-class _Singles:
-    """A frame of single calls that waits for its replies."""
-
-    __slots__ = ("answered", "calls")
-
-    def __init__(self, calls: list[tuple[asyncio.Future[Reply], float]]) -> None:
-        self.calls = calls
-        self.answered = 0
-
-    @property
-    def row_count(self) -> int:
-        return len(self.calls)
-
-    def take(self, replies: list[Reply]) -> bool:
-        """Hands replies to their calls; returns whether all rows are answered."""
-        first = self.answered
-        self.answered += len(replies)
-        for (future, _), reply in zip(self.calls[first : self.answered], replies, strict=True):
-            if not future.done():
-                future.set_result(reply)
-        return self.answered == len(self.calls)
-
-    def fail(self, error: RiskEngineError) -> None:
-        for future, _ in self.calls[self.answered :]:
-            if not future.done():
-                future.set_exception(error)
-
-    def expire(self, now_s: float) -> None:
-        for future, deadline_s in self.calls[self.answered :]:
-            if deadline_s <= now_s and not future.done():
-                future.set_exception(DeadlineExceeded())
-
-
-class _Many:
-    """A frame of a batch, or of a GET, that waits for its replies: one future for all."""
-
-    __slots__ = ("deadline_s", "future", "replies", "row_count")
-
-    def __init__(self, future: asyncio.Future[list[Reply]], row_count: int, deadline_s: float) -> None:
-        self.future = future
-        self.row_count = row_count
-        self.deadline_s = deadline_s
-        self.replies: list[Reply] = []
-
-    def take(self, replies: list[Reply]) -> bool:
-        """Collects replies; returns whether all rows are answered."""
-        self.replies += replies
-        if len(self.replies) < self.row_count:
-            return False
-        if not self.future.done():
-            self.future.set_result(self.replies)
-        return True
-
-    def fail(self, error: RiskEngineError) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-
-    def expire(self, now_s: float) -> None:
-        if self.deadline_s <= now_s and not self.future.done():
-            self.future.set_exception(DeadlineExceeded())
 
 
 class EngineClient:
@@ -160,7 +82,7 @@ class EngineClient:
         self._flush_scheduled = False
         self._last_row_count = 1
         self._number = 0
-        self._waiting: dict[int, _Singles | _Many] = {}
+        self._waiting: dict[int, Singles | Many] = {}
         self._sweep: asyncio.TimerHandle | None = None
         self._was_serving = False
         self._task: asyncio.Task[None] | None = None
@@ -255,7 +177,7 @@ class EngineClient:
         frame = bytearray(HEADER_BYTES + len(body))
         frame[HEADER_BYTES:] = body
         write_header(frame, 0, kind=kind, row_count=row_count, body_size=len(body), number=self._number)
-        self._expect(_Many(future, row_count, deadline_s))
+        self._expect(Many(future, row_count, deadline_s))
         self._send(frame)
         return future
 
@@ -273,11 +195,11 @@ class EngineClient:
         self._number += 1
         size = len(calls) * EVENT_BYTES
         write_header(self._frame, 0, kind=FrameKind.EVENTS, row_count=len(calls), body_size=size, number=self._number)
-        self._expect(_Singles(calls))
+        self._expect(Singles(calls))
         with memoryview(self._frame) as frame:
             self._send(frame[: HEADER_BYTES + size])
 
-    def _expect(self, waiting: _Singles | _Many) -> None:
+    def _expect(self, waiting: Singles | Many) -> None:
         self._waiting[self._number] = waiting
         if self._sweep is None:
             self._sweep = self._loop.call_later(SWEEP_S, self._expire)
@@ -315,7 +237,7 @@ class EngineClient:
             Reply(int.from_bytes(body[first : first + 8], "little"), bytes(body[first + 8 : first + REPLY_BYTES]))
             for first in range(0, row_count * REPLY_BYTES, REPLY_BYTES)
         ]
-        already = waiting.answered if isinstance(waiting, _Singles) else len(waiting.replies)
+        already = waiting.answered if isinstance(waiting, Singles) else len(waiting.replies)
         if already + row_count > waiting.row_count:
             raise LinkFault(f"more replies to frame {number} than it has rows")
         if waiting.take(replies):
@@ -353,7 +275,7 @@ class EngineClient:
     def _fail_all(self) -> None:
         waiting, self._waiting = self._waiting, {}
         calls, self._calls = self._calls, []
-        for one in (*waiting.values(), _Singles(calls)):
+        for one in (*waiting.values(), Singles(calls)):
             one.fail(self.away())
 
 

@@ -27,11 +27,12 @@ from riskengine.wire.reply import outcome_response, parse_decision_name, record_
 from riskengine.wire.status import status_of
 
 from .admission import Admission, Budget, Deadlines
-from .calls import check_size, incident
-from .engine_client import EngineClient, Reply
+from .calls import Gate, check_size, draining, incident
+from .engine_client import EngineClient
 from .fallback import fallback_decision
 from .options import FrontOptions
 from .vocabulary import Vocabulary
+from .waiting import Reply
 
 YIELD_EVERY: Final = 32
 """Items of a batch that are packed or built before other calls get their turn."""
@@ -50,6 +51,7 @@ class RiskServicer:
         settings: Deadlines and fallback.
         options: Bounds.
         clock: For received times.
+        gate: Tells streams when the server stops.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class RiskServicer:
         settings: ServerSettings,
         options: FrontOptions,
         clock: Clock,
+        gate: Gate,
     ) -> None:
         self._engine = engine
         self._vocabulary = vocabulary
@@ -69,6 +72,7 @@ class RiskServicer:
         self._batch_rows = Admission(options.batch_rows_in_flight_max, "rows of batches")
         self._stream_window = options.stream_window
         self._now_us = clock.now_us
+        self._gate = gate
         self._loop = asyncio.get_running_loop()
 
     async def score_transaction(self, raw: bytes, context: Any) -> bytes:
@@ -90,17 +94,28 @@ class RiskServicer:
         return b"".join(message_field(1, _result(result, decision_field=1, error_field=2)) for result in results)
 
     async def stream_score_transactions(self, messages: AsyncIterator[bytes], _context: Any) -> AsyncIterator[bytes]:
-        """Scores a stream; up to `stream_window` items are under way, replies keep their order."""
+        """Scores a stream; up to `stream_window` items are under way, replies keep their order.
+
+        When the server stops, items under way are answered and the stream ends as UNAVAILABLE.
+        """
         waiting: asyncio.Queue[Item] = asyncio.Queue(self._stream_window)
         reader = self._loop.create_task(self._read_stream(messages, waiting))
+        late: list[asyncio.Task[None]] = []
+
+        def end() -> None:
+            reader.cancel()
+            late.append(self._loop.create_task(waiting.put(draining())))
+
         item: Item = None
         try:
-            while (item := await waiting.get()) is not None:
-                if isinstance(item, Exception):
-                    raise item
-                yield await item
+            with self._gate.ending(end):
+                while (item := await waiting.get()) is not None:
+                    if isinstance(item, Exception):
+                        raise item
+                    yield await item
         finally:
-            reader.cancel()
+            for task in (reader, *late):
+                task.cancel()
             while isinstance(item, asyncio.Task):
                 item.cancel()
                 item = None if waiting.empty() else waiting.get_nowait()

@@ -6,6 +6,7 @@ Feature names follow one grammar, `{entity}.{measure}_{operation}_{window}`. Cal
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,10 @@ from riskengine.velocity import layout
 from riskengine.velocity.schema import Inputs, Measure, Profile, window_us
 
 Int64Array = npt.NDArray[np.int64]
+
+
+MEMORY_US: Final = 30 * 86_400 * US_PER_SECOND
+"""How long an idle entity is remembered at the least."""
 
 
 @dataclass(slots=True)
@@ -161,7 +166,10 @@ def _add_profile(builder: _Builder, entity: str, profile: Profile, *, lateness_u
     if not rows:
         return
     windows = sorted({(row[2], row[3]) for row in rows if row[2] >= 0})
-    reach_us = max((us + delay for us, delay in windows), default=30 * 86_400 * US_PER_SECOND)
+    reach_us = max((us + delay for us, delay in windows), default=0)
+    if any(row[0] == layout.OPERATION_SINCE_LAST for row in rows):
+        # The last event is looked for as far back as an idle entity is remembered, however short the windows are.
+        reach_us = max(reach_us, MEMORY_US)
     # Reads of one window stand together, so that its two searches are done once.
     rows.sort(key=lambda row: (row[2], row[3], row[1]))
     read_first, window_first = len(builder.reads), len(builder.windows)
@@ -208,7 +216,7 @@ def build_plan(inputs: Inputs, profiles: Mapping[str, Profile], *, lateness_us: 
             name = f"{entity}.first_seen_age_s"
             words = f"The time since this {entity} was first seen."
             first_seen[index] = builder.feature(Feature(name, "seconds", words, definition=f"{entity}|first_seen"))
-        horizons_us[index] = 30 * 86_400 * US_PER_SECOND + lateness_us
+        horizons_us[index] = MEMORY_US + lateness_us
     for row in builder.profiles:
         index = row[layout.PROFILE_TYPE]
         horizons_us[index] = max(horizons_us[index], row[layout.PROFILE_HORIZON_US])

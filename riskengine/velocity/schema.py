@@ -65,7 +65,7 @@ class Measure(_Strict):
     zscore: Windows = []
     """Deviation of the current log2(1 + of) from its mean, in spreads of at least 0.125; missing as std."""
     since_last: bool = False
-    """Seconds since the last counted event before this one; missing without one."""
+    """Seconds since the last counted event before this one; missing without one within 30 days."""
 
 
 class Profile(_Strict):

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from riskengine.engine.features import FeatureSet, FeaturesFile, compile_features
 from riskengine.engine.pipeline import Pipeline
 from riskengine.engine.state import State
-from riskengine.types import US_PER_SECOND, EngineLimits, IssuerOutcome, OutcomeType, TransactionType
+from riskengine.types import (
+    US_PER_SECOND,
+    DecisionFlag,
+    EngineLimits,
+    IssuerOutcome,
+    Kind,
+    OutcomeType,
+    TransactionType,
+)
 from riskengine.velocity.plan import EVENT_FEATURES
 from riskengine.yamlfile import load_yaml, validate
 from tests.naive import engine as naive
@@ -32,6 +40,11 @@ def declared() -> tuple[FeaturesFile, FeatureSet]:
     text = (Path(__file__).parent / "features_small.yaml").read_text()
     document = load_yaml(text, name="features.yaml")
     return validate(document, FeaturesFile), compile_features(document, LIMITS)
+
+
+def is_scored(event: np.void) -> bool:
+    """Tells whether an event asks for features."""
+    return bool(event["kind"] == Kind.SCORE)
 
 
 def pipeline_of(features: FeatureSet, limits: EngineLimits = LIMITS) -> Pipeline:
@@ -58,6 +71,10 @@ def test_fold_agrees_with_its_definition(declared: tuple[FeaturesFile, FeatureSe
 
     own = len(EVENT_FEATURES)
     for row, answers in enumerate(expected):
+        if not expected_flags[row]:
+            # Too late to be folded: it may ask for rows that are forgotten, and says so.
+            assert flags[row] & DecisionFlag.APPROXIMATE or not is_scored(events[row])
+            continue
         told = {features.names[column]: values[row, column] for column in np.flatnonzero(valid[row]) if column >= own}
         assert answers == told, f"event {row}"
     assert expected_flags == [flag & 1 for flag in flags.tolist()]

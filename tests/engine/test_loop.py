@@ -62,6 +62,9 @@ class Ledger:
     def catalog(self) -> list[dict[str, Any]]:
         return [{"revision": 1}]
 
+    def prepare(self) -> None:
+        """Has nothing to prepare."""
+
     def close(self) -> None:
         self.closed = True
 

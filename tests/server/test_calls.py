@@ -154,7 +154,7 @@ def test_batch_of_a_wrong_size_is_refused(server: Server, count: int) -> None:
 
 
 def test_stream_answers_in_order_with_errors_in_their_place(server: Server) -> None:
-    """Goal: a reply for each message, in order. Method: 200 messages, every seventh bad, one empty."""
+    """Goal: a reply for each message, in order, and its own. Method: 200 messages, some bad; ask again one by one."""
     requests = [
         score_request(amount_minor=-1 if index % 7 == 0 else 100, request_id=f"stream-{index:06d}")
         for index in range(200)
@@ -167,6 +167,9 @@ def test_stream_answers_in_order_with_errors_in_their_place(server: Server) -> N
     assert [request.request_id for request in requests] + [""] == [reply.request_id for reply in replies]
     expected = ["error" if index % 7 == 0 else "decision" for index in range(200)]
     assert [*expected, "error"] == [reply.WhichOneof("result") for reply in replies]
+    for request, reply in zip(requests, replies[:-1], strict=True):
+        if reply.HasField("decision"):
+            assert reply.decision == server.calls.ScoreTransaction(request, timeout=5).decision
 
 
 BAD = [

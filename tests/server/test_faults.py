@@ -1,6 +1,7 @@
 """What callers see when the engine dies, stalls or is away, and when the server stops; through real processes."""
 
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -180,21 +181,27 @@ def test_sigterm_drains(standalone: tuple[subprocess.Popen[str], str]) -> None:
     """Goal: a rolling restart fails no call that was accepted. Method: call without pause, send SIGTERM, look at all ends."""
     process, address = standalone
     children = psutil.Process(process.pid).children(recursive=True)
-    codes: list[grpc.StatusCode] = []
+    ends: list[tuple[grpc.StatusCode, str]] = []
+    messages: queue.Queue[service.StreamScoreTransactionsRequest] = queue.Queue()
     with RiskClient(address) as client:
-        client.service.ScoreTransaction(score_request(), timeout=5)
+        stream = client.service.StreamScoreTransactions(iter(messages.get, None), timeout=60)
+        messages.put(service.StreamScoreTransactionsRequest(request=score_request()))
+        answered = next(stream)
         process.send_signal(signal.SIGTERM)
         not_serving = False
-        while not codes:
+        while not ends:
             not_serving = not_serving or not client.serving()
             try:
                 client.service.ScoreTransaction(score_request(), timeout=5)
             except grpc.RpcError as error:
-                codes.append(error.code())
+                ends.append((error.code(), reason_of(error)))
+        stream_error = failure(next, stream)
     status = process.wait(20)
 
     assert not_serving
-    assert [grpc.StatusCode.UNAVAILABLE] == codes
+    assert [(grpc.StatusCode.UNAVAILABLE, "DRAINING")] == ends
+    assert answered.decision.recorded
+    assert (grpc.StatusCode.UNAVAILABLE, "DRAINING") == (stream_error.code(), reason_of(stream_error))
     assert 0 == status
     assert 2 == len(children)
     assert not any(child.is_running() for child in children)

@@ -1,0 +1,120 @@
+"""Commands that need no server: train, history import, policy test, features list, journal."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import Run
+
+MAPPING = """
+columns:
+  transaction_id: {source: id, prefix: "tx_"}
+  type: {constant: CARD_PAYMENT}
+  event_time: {source: when}
+  amount_minor: {source: amount, multiply: 100}
+  currency_code: {constant: EUR}
+  card_id: {source: card}
+"""
+
+
+def test_train_writes_a_model_and_activates_it(command: Run, rules_only: Path, history: Path) -> None:
+    """Goal: from a history to a model that serves. Method: a small history, few trees; the folder still loads."""
+    ran = command("train", history, "--config", rules_only, "--name", "small", "--rounds", "10", "--activate")
+
+    assert ran.code == 0, ran.err
+    assert "average precision" in ran.out
+    assert (rules_only / "models" / "active").read_text() == "small\n"
+    assert command("policy", "check", rules_only).code == 0
+
+
+def test_train_refuses_a_name_that_is_taken(command: Run, starter: Path, history: Path) -> None:
+    """Goal: no model is lost. Method: train again under the starter's name."""
+    ran = command("train", history, "--config", starter, "--name", "starter")
+
+    assert ran.code == 2
+    assert "--replace" in ran.err
+
+
+def test_import_sets_unreadable_rows_aside(command: Run, tmp_path: Path) -> None:
+    """Goal: no row is dropped in silence. Method: a CSV with three bad rows of five."""
+    source = tmp_path / "payments.csv"
+    rows = [
+        ("1", "2026-01-05 10:00:00", "12.50", "tok_a"),
+        ("2", "yesterday", "3.00", "tok_a"),
+        ("3", "2026-01-05 11:00:00", "-4.00", "tok_b"),
+        ("4", "2026-01-05 12:00:00", "7.25", "tok_b"),
+        ("4", "2026-01-05 12:30:00", "7.25", "tok_b"),
+    ]
+    with source.open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "when", "amount", "card"), *rows])
+    (tmp_path / "m.yaml").write_text(MAPPING)
+
+    ran = command("history", "import", source, "--mapping", tmp_path / "m.yaml", "--out", tmp_path / "h.parquet")
+
+    assert ran.code == 0, ran.err
+    assert "5 rows read, 2 written" in ran.out
+    assert "3 rows could not be an event" in ran.out
+    assert len((tmp_path / "h.rejected.csv").read_text().splitlines()) == 4
+
+
+def test_import_tells_every_mistake_of_a_mapping(command: Run, tmp_path: Path) -> None:
+    """Goal: configuration errors look alike everywhere. Method: a mapping with an unknown column; exit code 2."""
+    (tmp_path / "p.csv").write_text("id,when\n1,2026-01-05\n")
+    (tmp_path / "m.yaml").write_text(MAPPING.replace("card_id", "cart_id"))
+
+    ran = command(
+        "history", "import", tmp_path / "p.csv", "--mapping", tmp_path / "m.yaml", "--out", tmp_path / "h.parquet"
+    )
+
+    assert ran.code == 2
+    assert "m.yaml:" in ran.err
+    assert "cart_id" in ran.err
+
+
+def test_shipped_cases_hold_and_a_broken_one_is_told(command: Run, rules_only: Path) -> None:
+    """Goal: `policy test` proves and catches. Method: as shipped; then expect the contrary of one case."""
+    good = command("policy", "test", rules_only)
+    cases = rules_only / "policy_cases" / "cards.yaml"
+    cases.write_text(
+        cases.read_text().replace(
+            "expect: {verdict: approve, rules: [], shadow: []", "expect: {verdict: decline, rules: []", 1
+        )
+    )
+    bad = command("policy", "test", rules_only)
+
+    assert good.code == 0, good.err
+    assert bad.code == 1
+    assert "expected verdict decline, but it is approve" in bad.out
+
+
+def test_features_are_listed_by_name(command: Run, rules_only: Path) -> None:
+    """Goal: an analyst finds names. Method: a part of one."""
+    ran = command("features", "list", rules_only, "--match", "card.amount_mean")
+
+    assert ran.code == 0, ran.err
+    assert "card.amount_mean_30d" in ran.out
+    assert "card.payment" not in ran.out
+
+
+def test_journal_commands_say_where_a_journal_comes_from(command: Run, rules_only: Path) -> None:
+    """Goal: a newcomer is not stuck. Method: a folder that never served."""
+    for what in ("verify", "replay"):
+        ran = command("journal", what, rules_only)
+
+        assert ran.code == 2
+        assert "riskengine serve" in ran.err
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_simulate_writes_a_history_once(command: Run, tmp_path: Path, suffix: str) -> None:
+    """Goal: nothing is overwritten unasked. Method: twice the same file."""
+    target = tmp_path / f"h{suffix}"
+
+    first = command("simulate", target, "--people", "60", "--days", "3")
+    second = command("simulate", target, "--people", "60", "--days", "3")
+
+    assert first.code == 0, first.err
+    assert "card payment" in first.out
+    assert second.code == 2
+    assert "--force" in second.err
