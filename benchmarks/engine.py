@@ -1,7 +1,7 @@
 """How many events a second does one engine fold, score and make durable on one core?
 
-Prediction: the fold touches about 60 cache lines that are rarely in a cache (5 µs), the forest of 300 trees costs 3 µs, conditions,
-rules and lists 2 µs, a frame of 256 rows with its sync 1 µs an event: about 11 µs, 90,000 events/s on an idle core.
+Prediction: the fold touches about 60 cache lines that are rarely in a cache (5 µs), the forest of 300 trees costs 3 µs,
+conditions, rules and lists 2 µs, a frame of 256 rows with its sync 1 µs an event: about 11 µs, 90,000 events/s on an idle core.
 Budget: at least 30,000 events/s folded and scored, 80,000 folded only.
 
 The history is simulated (seeded), the configuration is the starter's with its model live. The peer is xgboost's own batch
@@ -58,7 +58,9 @@ def configure(model_path: Path | None) -> Configuration:
     )
 
 
-def prepare(folder: Path, settings: ServerSettings, *, people: int, days: int, rounds: int) -> tuple[Configuration, Array]:
+def prepare(
+    folder: Path, settings: ServerSettings, *, people: int, days: int, rounds: int
+) -> tuple[Configuration, Array]:
     """Simulates a history, trains a model on it, and packs it into events; outside the clock."""
     history = folder / "history.parquet"
     write_history(simulate(SimulationConfig(seed=7, people=people, days=days)), history)
@@ -155,7 +157,8 @@ def main() -> None:
         table.add_row(key, f"{value:,}" if isinstance(value, int | float) else value)
     Console().print(table)
     if not options.smoke or options.out:
-        record("engine", parameters={**size, "events": len(events), "commit_rows": COMMIT_ROWS}, results=results, path=options.out)
+        parameters = {**size, "events": len(events), "commit_rows": COMMIT_ROWS}
+        record("engine", parameters=parameters, results=results, path=options.out)
 
 
 if __name__ == "__main__":

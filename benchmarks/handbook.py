@@ -4,8 +4,8 @@ Input: the 1.24 million card payments of the handbook's data, made by nobody her
 for; without them this benchmark says so and ends). Prediction: import 15 s, features 30 s, replay at 40,000 events/s.
 Budget: no row lost, no decision that differs on replay, 10,000 payments answered by the running server.
 
-The model is judged on the newest part of the history, split by time with a gap of 7 days for the labels; that is our own split, not
-the book's protocol, so the figures are not to be compared with the book's.
+The model is judged on the newest part of the history, split by time with a gap of 7 days for the labels; that is our own
+split, not the book's protocol, so the figures are not to be compared with the book's.
 """
 
 import argparse

@@ -18,7 +18,12 @@ END: Final = "<!-- end of figures -->"
 # Benchmark, figure, words, format. Only what the newest line of a benchmark holds is shown.
 ROWS: Final = (
     ("load", "ratio", "whole server against an empty gRPC echo, calls/s", "{:.2f} of it"),
-    ("load", "server_calls_per_s", "durable decisions a second, one front, load generator on the same 2 cores", "{:,.0f}"),
+    (
+        "load",
+        "server_calls_per_s",
+        "durable decisions a second, one front, load generator on the same 2 cores",
+        "{:,.0f}",
+    ),
     ("load", "echo_calls_per_s", "the empty echo in the same runs", "{:,.0f}"),
     ("load", "server_p50_ms_1", "latency with 1 caller, median", "{:.2f} ms"),
     ("load", "server_p99_ms_1", "latency with 1 caller, 99th percentile", "{:.2f} ms"),
@@ -63,7 +68,9 @@ def render() -> str:
         )
         commits.add(str(line["commit"]))
     told = "; ".join(sorted(machines))
-    return "\n".join([*lines, "", f"Machine: {told}. Commits: {', '.join(sorted(commits))}. Medians of interleaved runs."])
+    return "\n".join(
+        [*lines, "", f"Machine: {told}. Commits: {', '.join(sorted(commits))}. Medians of interleaved runs."]
+    )
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 """features.yaml, compiled: the catalogue of features, the variables of conditions, and the plans of velocity and linkage.
 
-INVARIANTS: the columns of the features matrix are, in order: the event's own features, velocity, distincts, linkage, derived, then
-what is known only when the model and the lists have spoken. A problem is reported with the place of the text that has it.
+INVARIANTS: the columns of the features matrix are, in order: the event's own features, velocity, distincts, linkage, derived,
+then what is known only when the model and the lists have spoken. A problem is reported with the place of the text that has it.
 Called by `engine.configuration`.
 """
 

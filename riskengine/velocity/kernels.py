@@ -1,7 +1,7 @@
 """Kernels of velocity: cumulative curves, folded and read.
 
-A curve is a slab of rows ``(event time, cumulative measure 1 … M)`` ordered by (event time, arrival). Row 0 is the base: its time is
-the least int64 and its sums are those of everything already forgotten, so every search finds a row. The value over
+A curve is a slab of rows ``(event time, cumulative measure 1 … M)`` ordered by (event time, arrival). Row 0 is the base: its time
+is the least int64 and its sums are those of everything already forgotten, so every search finds a row. The value over
 ``(t-d-w, t-d]`` is the last row at or before ``t-d`` minus the last row at or before ``t-d-w``: the exponential-histogram idea
 (Datar, Gionis, Indyk, Motwani 2002) kept as one array, exact until an entity exceeds its rows.
 

@@ -54,7 +54,7 @@ TRANSFORM_LOG: Final = 2
 TRANSFORM_LOG_SQUARE: Final = 3
 
 LOG_FRACTION_BITS: Final = 12
-"""Logarithms are fixed point with this many fraction bits: squares of 2**53 amounts then sum without overflow for 2**31 events."""
+"""Logarithms are fixed point with this many fraction bits: squares of those of 2**53 sum for 2**27 events without overflow."""
 VALUE_MAX: Final = 2**53
 """Measured values are clamped to this magnitude, so that 1,000 rows of the largest cannot overflow int64."""
 STD_FLOOR: Final = 0.125

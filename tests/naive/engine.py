@@ -27,7 +27,7 @@ class History:
 
     def __init__(self) -> None:
         self.events: dict[tuple[str, int], list[np.void]] = {}
-        self.links: nx.Graph = nx.Graph()
+        self.links: nx.Graph[tuple[str, int]] = nx.Graph()
         self.newest_us = -(2**62)
 
     def of(self, entity: str, event: np.void) -> list[np.void]:

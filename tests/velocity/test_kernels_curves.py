@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from riskengine.tables import layout as tables
+from riskengine.tables.kernels import slab_take
 from riskengine.tables.store import Store, create_store
 from riskengine.types import EngineLimits
-from riskengine.tables.kernels import slab_take
 from riskengine.velocity import kernels
 
 LIMITS = EngineLimits(entities_max=16, arena_mib=1, recent_decisions_max=16)
