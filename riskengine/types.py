@@ -326,7 +326,16 @@ def empty_events(count: int) -> Array:
 
 def words(rows: Array) -> WordMatrix:
     """Views contiguous rows of EVENT or DECISION as a matrix of int64 words, shape (rows, words). No copy."""
-    return rows.view(np.int64).reshape(len(rows), rows.dtype.itemsize // 8)
+    # `rows.view(np.int64)` says the same; it checks the fields in Python, 5 µs a call, eight times a commit.
+    assert rows.flags.c_contiguous, "rows of words are contiguous"
+    return np.ndarray((len(rows), rows.dtype.itemsize // 8), np.int64, rows)
+
+
+def rows_of(matrix: WordMatrix, dtype: np.dtype[Any]) -> Array:
+    """Views a contiguous matrix of words as rows of EVENT or DECISION: the other way round. No copy."""
+    assert matrix.flags.c_contiguous, "rows of words are contiguous"
+    assert matrix.shape[1] * 8 == dtype.itemsize, "a row has the words of its type"
+    return np.ndarray(len(matrix), dtype, matrix)
 
 
 def pack_code(text: str) -> int:

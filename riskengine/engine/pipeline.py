@@ -9,6 +9,7 @@ and by `lab` to compute features for training with the very code that serves.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,9 @@ from riskengine.engine.kernels import fold_events
 from riskengine.engine.state import State
 from riskengine.types import (
     DECISION,
+    DECISION_WORD,
     ENTITIES,
+    EVENT_WORD,
     TAG_WORD_FIRST,
     US_PER_SECOND,
     Array,
@@ -31,6 +34,16 @@ from riskengine.types import (
     words,
 )
 from riskengine.velocity.inputs import kernels as inputs
+
+_COPIED_NAMES: Final = ("sequence", "kind", "received_time_us", "request_key", "request_check", "payload_hash")
+_COPIED: Final = [EVENT_WORD[name] for name in _COPIED_NAMES]
+_COPIED_TO: Final = [DECISION_WORD[name] for name in _COPIED_NAMES]
+_REVISION: Final = DECISION_WORD["revision"]
+_FLAGS: Final = DECISION_WORD["flags"]
+_FLOATS: Final = [DECISION_WORD["probability"], DECISION_WORD["margin"]]
+_KIND: Final = EVENT_WORD["kind"]
+_SCORE: Final = int(Kind.SCORE)
+_NAN_BITS: Final = int(np.float64(np.nan).view(np.int64))
 
 
 @dataclass(slots=True)
@@ -142,15 +155,13 @@ class Pipeline:
         self.timings.batches += 1
         self.timings.rows += len(events)
         decisions = np.zeros(len(events), DECISION)
-        for name in ("sequence", "kind", "received_time_us", "request_key", "request_check", "payload_hash"):
-            decisions[name] = events[name]
-        decisions["revision"] = self.configuration.revision
-        decisions["probability"] = np.nan
-        decisions["margin"] = np.nan
-        decisions["flags"] = flags
-        matched = words(events)[:, TAG_WORD_FIRST : TAG_WORD_FIRST + len(ENTITIES)].any(axis=1)
-        decisions["flags"][matched] |= int(DecisionFlag.MATCHED)
-        scored = events["kind"] == Kind.SCORE
+        rows, out = words(events), words(decisions)
+        out[:, _COPIED_TO] = rows[:, _COPIED]
+        out[:, _REVISION] = self.configuration.revision
+        out[:, _FLOATS] = _NAN_BITS
+        matched = rows[:, TAG_WORD_FIRST : TAG_WORD_FIRST + len(ENTITIES)].any(axis=1)
+        out[:, _FLAGS] = flags | matched * int(DecisionFlag.MATCHED)
+        scored = rows[:, _KIND] == _SCORE
         if scored.all():
             self._decide(events, features, valid, decisions)
         elif scored.any():
@@ -191,6 +202,12 @@ class Pipeline:
         configuration = self.configuration
         count = len(features)
         margin, probability = self._margin[:count], self._probability[:count]
+        if configuration.model is not None and not skipped.any():
+            configuration.model.score(features, valid, margin, probability)
+            features[:, configuration.probability_column] = probability
+            features[:, configuration.margin_column] = margin
+            valid[:, configuration.probability_column : configuration.margin_column + 1] = 1
+            return margin, probability
         wanted = (skipped & int(Stage.MODEL)) == 0
         if configuration.model is None or not wanted.any():
             margin[:] = probability[:] = np.nan

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from riskengine.types import DECISION, DECISION_WORDS, ENTITIES, Array, ReplyStatus, words
+from riskengine.types import DECISION, DECISION_WORDS, ENTITIES, Array, ReplyStatus, rows_of, words
 
 from . import kernels
 
@@ -37,7 +37,7 @@ class Screened:
 
     def known(self) -> Array:
         """Returns the replies as rows of DECISION; complete only if no row is new."""
-        return self.replies.view(DECISION).reshape(len(self.replies))
+        return rows_of(self.replies, DECISION)
 
 
 class RecentDecisions:
@@ -125,7 +125,7 @@ class RecentDecisions:
         replies = np.zeros((len(keys), DECISION_WORDS), np.int64)
         wanted = np.ascontiguousarray(keys).view(np.int64)
         kernels.lookup(wanted, self._decisions, self._keys, self._by_request, statuses, replies)
-        return statuses, replies.view(DECISION).reshape(len(keys))
+        return statuses, rows_of(replies, DECISION)
 
     def arrays(self) -> dict[str, npt.NDArray[np.int64] | npt.NDArray[np.int32]]:
         """Returns the state, for hashing."""
