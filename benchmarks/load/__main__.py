@@ -86,7 +86,7 @@ def main() -> int:
             results |= measure(config_dir, size, console)
         results |= check(config_dir, size)
     show(console, results)
-    if not options.smoke and pressure.available():
+    if (not options.smoke or options.out) and pressure.available():
         record("load", parameters=asdict(size), results=results, path=options.out)
     return 0
 

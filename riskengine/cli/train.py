@@ -1,6 +1,5 @@
 """`train`: a model from a history, by the features that serve."""
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,8 +66,6 @@ def train_visibly(
     settings: "FitSettings | None" = None,
 ) -> "TrainedModel":
     """Trains with a bar, and makes the model the one to serve if wanted; arguments as of `lab.train.train_model`."""
-    # Threads that spin while they wait cost xgboost half its speed where somebody else uses the machine, and win nothing else.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from riskengine.lab.train import activate_model, train_model
     from riskengine.types import US_PER_DAY
 
