@@ -9,7 +9,7 @@ Used by `engine.loop` (the process), `lab`, tests, notebooks.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,11 @@ from riskengine.engine.pipeline import Pipeline, Timings
 from riskengine.engine.recovery import Journaled, open_journal
 from riskengine.engine.state import State
 from riskengine.journal.directory import make_journal_id
-from riskengine.types import Array, EngineLimits, ReplyStatus
+from riskengine.types import EVENT_WORD, Array, EngineLimits, ReplyStatus, words
 
 Progress = Callable[[int, int], None]
+_SEQUENCE: Final = EVENT_WORD["sequence"]
+_RECEIVED: Final = EVENT_WORD["received_time_us"]
 
 
 class Engine:
@@ -104,10 +106,9 @@ class Engine:
         assert 0 < count <= self._limits.batch_rows_max, "a batch has its bound"
         self._journaled.writer.reserve(count)
         screened = self.state.recent.screen(events)
-        new = screened.new
-        if not new.any():
+        if screened.new_count == 0:
             return screened.statuses, screened.known()
-        fresh = events if new.all() else events[new]
+        fresh = events if screened.new_count == count else events[screened.new]
         self._number(fresh)
         decisions = self.pipeline.apply(fresh)
         self._journaled.commit(fresh, decisions, self.timings)
@@ -124,9 +125,11 @@ class Engine:
     def _number(self, events: Array) -> None:
         """Assigns sequences and keeps received times from falling."""
         state = self.state
-        events["sequence"] = np.arange(state.sequence + 1, state.sequence + 1 + len(events))
-        times = np.maximum.accumulate(np.maximum(events["received_time_us"], state.received_time_us))
-        events["received_time_us"] = times
+        rows = words(events)
+        rows[:, _SEQUENCE] = np.arange(state.sequence + 1, state.sequence + 1 + len(events))
+        times = rows[:, _RECEIVED]
+        np.maximum(times, state.received_time_us, out=times)
+        np.maximum.accumulate(times, out=times)
         state.sequence += len(events)
         state.received_time_us = int(times[-1])
 

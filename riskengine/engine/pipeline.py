@@ -43,6 +43,7 @@ _FLAGS: Final = DECISION_WORD["flags"]
 _FLOATS: Final = [DECISION_WORD["probability"], DECISION_WORD["margin"]]
 _KIND: Final = EVENT_WORD["kind"]
 _SCORE: Final = int(Kind.SCORE)
+_OUTCOME: Final = int(Kind.OUTCOME)
 _NAN_BITS: Final = int(np.float64(np.nan).view(np.int64))
 
 
@@ -159,12 +160,14 @@ class Pipeline:
         out[:, _COPIED_TO] = rows[:, _COPIED]
         out[:, _REVISION] = self.configuration.revision
         out[:, _FLOATS] = _NAN_BITS
-        matched = rows[:, TAG_WORD_FIRST : TAG_WORD_FIRST + len(ENTITIES)].any(axis=1)
-        out[:, _FLAGS] = flags | matched * int(DecisionFlag.MATCHED)
+        out[:, _FLAGS] = flags
         scored = rows[:, _KIND] == _SCORE
-        if scored.all():
+        if np.count_nonzero(scored) == len(scored):
             self._decide(events, features, valid, decisions)
-        elif scored.any():
+            return decisions
+        matched = rows[:, TAG_WORD_FIRST : TAG_WORD_FIRST + len(ENTITIES)].any(axis=1)
+        out[:, _FLAGS] |= np.where(matched & (rows[:, _KIND] == _OUTCOME), int(DecisionFlag.MATCHED), 0)
+        if scored.any():
             chosen = decisions[scored]
             self._decide(events[scored], features[scored], valid[scored], chosen)
             decisions[scored] = chosen
@@ -202,7 +205,7 @@ class Pipeline:
         configuration = self.configuration
         count = len(features)
         margin, probability = self._margin[:count], self._probability[:count]
-        if configuration.model is not None and not skipped.any():
+        if configuration.model is not None and not np.count_nonzero(skipped):
             configuration.model.score(features, valid, margin, probability)
             features[:, configuration.probability_column] = probability
             features[:, configuration.margin_column] = margin

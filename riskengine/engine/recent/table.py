@@ -23,11 +23,13 @@ class Screened:
         statuses: int64[n], ReplyStatus of each row.
         positions: int64[n], place of the decision in the ring; -1 where the reply is known already.
         replies: int64[n, DECISION_WORDS], filled where it is known.
+        new_count: Rows that are new; all of them in a batch without repetitions.
     """
 
     statuses: Int64Array
     positions: Int64Array
     replies: Int64Array
+    new_count: int
 
     @property
     def new(self) -> npt.NDArray[np.bool_]:
@@ -65,10 +67,9 @@ class RecentDecisions:
         """
         count = len(events)
         assert count <= len(self._decisions), "a batch fits into the ring"
-        screened = Screened(
-            np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros((count, DECISION_WORDS), np.int64)
-        )
-        kernels.screen(
+        statuses, positions = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        replies = np.zeros((count, DECISION_WORDS), np.int64)
+        new_count = kernels.screen(
             words(events),
             self._decisions,
             self._tags,
@@ -77,11 +78,11 @@ class RecentDecisions:
             self._by_request,
             self._by_transaction,
             self._cursor,
-            screened.statuses,
-            screened.positions,
-            screened.replies,
+            statuses,
+            positions,
+            replies,
         )
-        return screened
+        return Screened(statuses, positions, replies, int(new_count))
 
     def settle(self, screened: Screened, decided: Array) -> Array:
         """Stores the decisions of the new rows and completes the replies.
@@ -93,6 +94,9 @@ class RecentDecisions:
         Returns:
             One row of DECISION for each row of the batch.
         """
+        if screened.new_count == len(screened.positions):
+            self._decisions[screened.positions] = words(decided)
+            return decided
         self._decisions[screened.positions[screened.new]] = words(decided)
         waiting = screened.positions >= 0
         screened.replies[waiting] = self._decisions[screened.positions[waiting]]
