@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 
 from riskengine.lab.history import HISTORY_SCHEMA
 from riskengine.types import (
