@@ -1,8 +1,8 @@
-"""Does real input flow through all of it: import, training, the engine, replay, the server?
+"""Does real input flow through all of it: import, training, the engine, replay?
 
 Input: the 1.24 million card payments of the handbook's data, made by nobody here (see tests/README.md for where they are looked
 for; without them this benchmark says so and ends). Prediction: import 15 s, features 30 s, replay at 40,000 events/s.
-Budget: no row lost, no decision that differs on replay, 10,000 payments answered by the running server.
+Budget: no row lost, no decision that differs on replay. The running server gets its 10,000 in tests/server/test_handbook.py.
 
 The model is judged on the newest part of the history, split by time with a gap of 7 days for the labels; that is our own
 split, not the book's protocol, so the figures are not to be compared with the book's.

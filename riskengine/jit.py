@@ -64,7 +64,8 @@ def kernel(signature: str | None = None, *, inline: bool = False) -> Callable[[F
         The decorator.
     """
     # numba's private `_nrt=False` spares the counting of references to a dozen arrays in some twenty helpers for each event:
-    # 6.5 µs instead of 9 for a fold. Rejected: the property tests of the fold then met arrays that were freed too early.
+    # 6.5 µs instead of 9 for a fold. Not adopted: it is private, and one run of the fold's property tests with it ended in
+    # inconsistent data whose cause was not found.
     options: dict[str, Any] = {"nopython": True, "nogil": True, "error_model": "numpy", "fastmath": False}
     if inline:
         options["forceinline"] = True
