@@ -136,9 +136,9 @@ class FrontSettings(_Strict):
     """Rows of batches that wait for the engine; beyond it RESOURCE_EXHAUSTED."""
     stream_window: int = Field(default=32, ge=1, le=1_024)
     """Items of one stream that wait for the engine; beyond it the stream is not read."""
-    skip_linkage_below_ms: int = Field(default=4, ge=0, le=1_000)
+    skip_linkage_below_ms: int = Field(default=4, ge=0, le=60_000)
     """With less time left than this, linkage is skipped, milliseconds."""
-    skip_model_below_ms: int = Field(default=2, ge=0, le=1_000)
+    skip_model_below_ms: int = Field(default=2, ge=0, le=60_000)
     """With less time left than this, the model is skipped, too, milliseconds."""
     drain_notice_ms: int = Field(default=500, ge=0, le=60_000)
     """How long health says NOT_SERVING before calls are refused, when the server stops, milliseconds."""
