@@ -28,7 +28,7 @@ from benchmarks.record import record
 from riskengine.journal.disk import OsDisk
 from riskengine.journal.reader import Commits, JournalReader, verify
 from riskengine.journal.writer import JournalWriter
-from riskengine.types import FLOAT_COLUMNS, LABEL_COLUMNS, Array, empty_events
+from riskengine.types import FLOAT_COLUMNS, LABEL_COLUMNS, Array, empty_events, words
 from tests.journal import rows
 
 JOURNAL_ID: Final = bytes(range(16))
@@ -133,7 +133,7 @@ def commit(writer: JournalWriter, events: Array, decisions: Array, groups: list[
         group_events, group_decisions = events[group], decisions[group]
         started = time.perf_counter()
         writer.reserve(len(group_events))
-        writer.append(group_events, group_decisions)
+        writer.append(words(group_events), words(group_decisions))
         writer.sync()
         walls.append(time.perf_counter() - started)
         cpu_s += _prepare(writer)

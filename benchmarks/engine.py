@@ -88,7 +88,7 @@ def fold_only(configuration: Configuration, events: Array) -> float:
     pipeline = Pipeline(configuration, State(configuration.features, LIMITS), LIMITS)
     started = time.perf_counter()
     for first in range(0, len(recorded), LIMITS.batch_rows_max):
-        pipeline.fold(recorded[first : first + LIMITS.batch_rows_max])
+        pipeline.fold(words(recorded[first : first + LIMITS.batch_rows_max]))
     return len(events) / (time.perf_counter() - started)
 
 

@@ -9,7 +9,7 @@ Used by `engine.loop` (the process), `lab`, tests, notebooks.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +19,9 @@ from riskengine.engine.pipeline import Pipeline, Timings
 from riskengine.engine.recovery import Journaled, open_journal
 from riskengine.engine.state import State
 from riskengine.journal.directory import make_journal_id
-from riskengine.types import EVENT_WORD, Array, EngineLimits, ReplyStatus, words
+from riskengine.types import DECISION, Array, EngineLimits, ReplyStatus, rows_of, words
 
 Progress = Callable[[int, int], None]
-_SEQUENCE: Final = EVENT_WORD["sequence"]
-_RECEIVED: Final = EVENT_WORD["received_time_us"]
 
 
 class Engine:
@@ -105,14 +103,14 @@ class Engine:
         count = len(events)
         assert 0 < count <= self._limits.batch_rows_max, "a batch has its bound"
         self._journaled.writer.reserve(count)
-        screened = self.state.recent.screen(events)
-        if screened.new_count == 0:
-            return screened.statuses, screened.known()
-        fresh = events if screened.new_count == count else events[screened.new]
-        self._number(fresh)
-        decisions = self.pipeline.apply(fresh)
-        self._journaled.commit(fresh, decisions, self.timings)
-        return screened.statuses, self.state.recent.settle(screened, decisions)
+        rows = words(events)
+        screened = self.state.recent.screen(rows, self.state.progress)
+        if screened.new_count:
+            fresh = rows if screened.new_count == count else rows[screened.new]
+            decisions = self.pipeline.apply(fresh)
+            self._journaled.commit(fresh, decisions, self.timings)
+            self.state.recent.settle(screened, decisions)
+        return screened.statuses, rows_of(screened.replies, DECISION)
 
     def prepare(self) -> None:
         """Zeroes a bit of the next journal segment if that is behind; for the time after the answers have left.
@@ -121,17 +119,6 @@ class Engine:
             JournalFault: The process must end.
         """
         self._journaled.writer.prepare()
-
-    def _number(self, events: Array) -> None:
-        """Assigns sequences and keeps received times from falling."""
-        state = self.state
-        rows = words(events)
-        rows[:, _SEQUENCE] = np.arange(state.sequence + 1, state.sequence + 1 + len(events))
-        times = rows[:, _RECEIVED]
-        np.maximum(times, state.received_time_us, out=times)
-        np.maximum.accumulate(times, out=times)
-        state.sequence += len(events)
-        state.received_time_us = int(times[-1])
 
     def get_decisions(self, keys: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], Array]:
         """Finds recent decisions.

@@ -1,10 +1,13 @@
-"""The kernel that folds: each event of a batch in order, through the tables, velocity and linkage.
+"""The kernels of the engine's own steps: the fold, and the rows of decisions it begins.
 
-One loop over events instead of one call for each stage and batch: an event must see what the event before it changed,
-also in tables that the stages share, whatever batch they came in.
+The fold takes each event of a batch in order through the tables, velocity and linkage. It is one loop over events
+instead of one call for each stage and batch: an event must see what the event before it changed, also in tables that the
+stages share, whatever batch they came in.
 
 INVARIANT: nothing here depends on the length of the batch. Called by `engine.pipeline`.
 """
+
+import numpy as np
 
 from riskengine.jit import kernel
 from riskengine.linkage.kernels import linkage_event
@@ -20,7 +23,7 @@ from riskengine.tables.layout import (
     HEAD_TOUCHES,
     TYPE_RETENTION_US,
 )
-from riskengine.types import EVENT_WORD, TAG_WORD_FIRST, DecisionFlag, Kind, Stage
+from riskengine.types import DECISION_WORD, ENTITIES, EVENT_WORD, TAG_WORD_FIRST, DecisionFlag, Kind, Stage
 from riskengine.velocity.kernels import curve_insert, curve_read, curve_read_empty, curve_room
 from riskengine.velocity.layout import (
     PROFILE_EPSILON_SHIFT,
@@ -44,6 +47,22 @@ _VELOCITY = int(Stage.VELOCITY)
 _LINKAGE = int(Stage.LINKAGE)
 _FOLDED = int(DecisionFlag.FOLDED)
 _APPROXIMATE = int(DecisionFlag.APPROXIMATE)
+_MATCHED = int(DecisionFlag.MATCHED)
+_MODEL = int(Stage.MODEL)
+_ENTITY_COUNT = len(ENTITIES)
+
+_COPIED_NAMES = ("sequence", "kind", "received_time_us", "request_key", "request_check", "payload_hash")
+_COPIED = tuple([EVENT_WORD[name] for name in _COPIED_NAMES])
+_COPIED_TO = tuple([DECISION_WORD[name] for name in _COPIED_NAMES])
+_OUT_FLAGS = DECISION_WORD["flags"]
+_OUT_REVISION = DECISION_WORD["revision"]
+_OUT_DEGRADED = DECISION_WORD["degraded_stages"]
+_OUT_PROBABILITY = DECISION_WORD["probability"]
+_OUT_MARGIN = DECISION_WORD["margin"]
+
+SUMMARY_SCORED = 1
+SUMMARY_FOLDED_ONLY = 2
+SUMMARY_MODEL_SKIPPED = 4
 
 
 @kernel()
@@ -225,7 +244,7 @@ def fold_events(
         nodes: int64[N, NODE_WORDS]; changed.
         features: float64[n, F], written where present.
         valid: uint8[n, F], 1 where present.
-        flags: int64[n], FOLDED and APPROXIMATE are added.
+        flags: int64[n], written: FOLDED and APPROXIMATE.
         entities: int64[entity types], scratch.
         lateness_us: How much older than the newest an event may be and still be folded, microseconds.
 
@@ -234,6 +253,7 @@ def fold_events(
     """
     folded = 0
     for row in range(len(events)):
+        flags[row] = 0
         time_us = events[row, _TIME]
         outcome = events[row, _KIND] == _OUTCOME
         fold = time_us >= counters[COUNTER_NEWEST_US] or counters[COUNTER_NEWEST_US] - time_us <= lateness_us
@@ -266,3 +286,73 @@ def fold_events(
         if read and (approximate or estimated or not fold):
             flags[row] |= _APPROXIMATE
     return folded
+
+
+@kernel("int64(int64[:,::1], int64[::1], int64, int64[:,::1], float64[:,::1])")
+def begin_decisions(events, flags, revision, decisions, decision_floats):
+    """Begins the decision of each command: whom it answers, under which revision, and nothing decided yet.
+
+    Args:
+        events: int64[n, EVENT_WORDS].
+        flags: int64[n], from the fold.
+        revision: Ordinal of the activation.
+        decisions: int64[n, DECISION_WORDS], all of it written.
+        decision_floats: float64[n, DECISION_WORDS], the same memory.
+
+    Returns:
+        SUMMARY bits: whether rows are to be scored, whether others are not, whether the model is skipped by some that are.
+    """
+    summary = 0
+    for row in range(len(events)):
+        for word in range(decisions.shape[1]):
+            decisions[row, word] = 0
+        for index in range(len(_COPIED)):
+            decisions[row, _COPIED_TO[index]] = events[row, _COPIED[index]]
+        decisions[row, _OUT_REVISION] = revision
+        decisions[row, _OUT_FLAGS] = flags[row]
+        decision_floats[row, _OUT_PROBABILITY] = np.nan
+        decision_floats[row, _OUT_MARGIN] = np.nan
+        if events[row, _KIND] == _SCORE:
+            decisions[row, _OUT_DEGRADED] = events[row, _SKIP]
+            summary |= SUMMARY_SCORED
+            if events[row, _SKIP] & _MODEL:
+                summary |= SUMMARY_MODEL_SKIPPED
+            continue
+        summary |= SUMMARY_FOLDED_ONLY
+        if events[row, _KIND] == _OUTCOME:
+            for tag in range(_ENTITY_COUNT):
+                if events[row, TAG_WORD_FIRST + tag] != 0:
+                    decisions[row, _OUT_FLAGS] |= _MATCHED
+    return summary
+
+
+@kernel("int64(int64[:,::1], float64[::1], float64[::1], int64, int64, float64[:,::1], uint8[:,::1], float64[:,::1])")
+def tell_model(events, margin, probability, probability_column, margin_column, features, valid, decision_floats):
+    """Writes what the model says into the decisions, and into the columns that conditions read.
+
+    Args:
+        events: int64[n, EVENT_WORDS]; rows that skip the model get none of it.
+        margin: float64[n], log-odds; NaN is written where the model is skipped.
+        probability: float64[n], likewise.
+        probability_column, margin_column: Of the matrix.
+        features: float64[n, C], out.
+        valid: uint8[n, C], out: 1 in both columns where the model is not skipped.
+        decision_floats: float64[n, DECISION_WORDS], out.
+
+    Returns:
+        The number of rows that the model speaks of.
+    """
+    told = 0
+    for row in range(len(events)):
+        if events[row, _SKIP] & _MODEL:
+            margin[row] = np.nan
+            probability[row] = np.nan
+            continue
+        told += 1
+        features[row, probability_column] = probability[row]
+        features[row, margin_column] = margin[row]
+        valid[row, probability_column] = 1
+        valid[row, margin_column] = 1
+        decision_floats[row, _OUT_PROBABILITY] = probability[row]
+        decision_floats[row, _OUT_MARGIN] = margin[row]
+    return told

@@ -16,35 +16,38 @@ import numpy.typing as npt
 
 from riskengine.clock import monotonic_ns
 from riskengine.engine.configuration import Configuration
-from riskengine.engine.kernels import fold_events
+from riskengine.engine.kernels import (
+    SUMMARY_FOLDED_ONLY,
+    SUMMARY_MODEL_SKIPPED,
+    SUMMARY_SCORED,
+    begin_decisions,
+    fold_events,
+    tell_model,
+)
 from riskengine.engine.state import State
 from riskengine.types import (
-    DECISION,
     DECISION_WORD,
+    DECISION_WORDS,
     ENTITIES,
     EVENT_WORD,
-    TAG_WORD_FIRST,
     US_PER_SECOND,
-    Array,
-    DecisionFlag,
     EngineLimits,
     Kind,
     Stage,
     Verdict,
-    words,
+    WordMatrix,
 )
 from riskengine.velocity.inputs import kernels as inputs
 
-_COPIED_NAMES: Final = ("sequence", "kind", "received_time_us", "request_key", "request_check", "payload_hash")
-_COPIED: Final = [EVENT_WORD[name] for name in _COPIED_NAMES]
-_COPIED_TO: Final = [DECISION_WORD[name] for name in _COPIED_NAMES]
-_REVISION: Final = DECISION_WORD["revision"]
-_FLAGS: Final = DECISION_WORD["flags"]
-_FLOATS: Final = [DECISION_WORD["probability"], DECISION_WORD["margin"]]
 _KIND: Final = EVENT_WORD["kind"]
+_SKIP: Final = EVENT_WORD["skip_stages"]
+_VERDICT: Final = DECISION_WORD["verdict"]
+_MARGIN: Final = DECISION_WORD["margin"]
 _SCORE: Final = int(Kind.SCORE)
-_OUTCOME: Final = int(Kind.OUTCOME)
-_NAN_BITS: Final = int(np.float64(np.nan).view(np.int64))
+_APPROVE: Final = int(Verdict.APPROVE)
+_MODEL: Final = int(Stage.MODEL)
+Features = npt.NDArray[np.float64]
+Valid = npt.NDArray[np.uint8]
 
 
 @dataclass(slots=True)
@@ -89,32 +92,30 @@ class Pipeline:
         self._increments = np.zeros((rows, max(1, len(features.velocity.measures))), np.int64)
         self._flags = np.zeros(rows, np.int64)
         self._entities = np.zeros(len(ENTITIES), np.int64)
+        self._contributions = np.zeros(configuration.column_count)
         self._margin = np.zeros(rows)
         self._probability = np.zeros(rows)
 
-    def fold(self, events: Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    def fold(self, events: WordMatrix) -> tuple[Features, Valid, npt.NDArray[np.int64]]:
         """Folds a batch, and computes the features of its scored rows.
 
         Args:
-            events: Rows of EVENT with their sequence, at most `batch_rows_max`.
+            events: int64[n, EVENT_WORDS] with their sequence, C-contiguous, at most `batch_rows_max` rows.
 
         Returns:
             Features float64[n, columns], valid uint8[n, columns] and DecisionFlag bits int64[n]: views that the next batch
             overwrites. The columns known only at decision time are not filled yet.
         """
         count = len(events)
-        rows = words(events)
         plan, store = self.configuration.features, self.state.store
         features, valid, flags = self._features[:count], self._valid[:count], self._flags[:count]
         conditions, conditions_valid = self._conditions[:count], self._conditions_valid[:count]
         increments = self._increments[:count]
-        valid[:] = 0
-        flags[:] = 0
-        inputs.event_features(rows, plan.velocity.numbers, features, valid)
-        plan.conditions.run(rows, features, valid, conditions, conditions_valid)
+        inputs.event_features(events, plan.velocity.numbers, features, valid)
+        plan.conditions.run(events, features, valid, conditions, conditions_valid)
         inputs.increments(plan.velocity.measures, features, valid, conditions, conditions_valid, increments)
         fold_events(
-            rows,
+            events,
             increments,
             plan.velocity.profiles,
             plan.velocity.windows,
@@ -138,100 +139,92 @@ class Pipeline:
             self._entities,
             self._lateness_us,
         )
-        plan.derived.run(rows, features, valid, features, valid)
+        plan.derived.run(events, features, valid, features, valid)
         return features, valid, flags
 
-    def apply(self, events: Array) -> Array:
+    def apply(self, events: WordMatrix) -> WordMatrix:
         """Applies a batch: folds every command and decides the scored ones.
 
         Args:
-            events: Rows of EVENT with their sequence, at most `batch_rows_max`.
+            events: int64[n, EVENT_WORDS] with their sequence, C-contiguous, at most `batch_rows_max` rows.
 
         Returns:
-            One row of DECISION for each.
+            int64[n, DECISION_WORDS], one row for each.
         """
-        started_ns = self.timings.clock_ns()
+        timings = self.timings
+        started_ns = timings.clock_ns()
         features, valid, flags = self.fold(events)
-        self.timings.fold_ns += self.timings.clock_ns() - started_ns
-        self.timings.batches += 1
-        self.timings.rows += len(events)
-        decisions = np.zeros(len(events), DECISION)
-        rows, out = words(events), words(decisions)
-        out[:, _COPIED_TO] = rows[:, _COPIED]
-        out[:, _REVISION] = self.configuration.revision
-        out[:, _FLOATS] = _NAN_BITS
-        out[:, _FLAGS] = flags
-        scored = rows[:, _KIND] == _SCORE
-        if np.count_nonzero(scored) == len(scored):
-            self._decide(events, features, valid, decisions)
-            return decisions
-        matched = rows[:, TAG_WORD_FIRST : TAG_WORD_FIRST + len(ENTITIES)].any(axis=1)
-        out[:, _FLAGS] |= np.where(matched & (rows[:, _KIND] == _OUTCOME), int(DecisionFlag.MATCHED), 0)
-        if scored.any():
+        timings.fold_ns += timings.clock_ns() - started_ns
+        timings.batches += 1
+        timings.rows += len(events)
+        decisions = np.empty((len(events), DECISION_WORDS), np.int64)
+        summary = begin_decisions(events, flags, self.configuration.revision, decisions, decisions.view(np.float64))
+        if not summary & SUMMARY_FOLDED_ONLY:
+            self._decide(events, features, valid, decisions, summary)
+        elif summary & SUMMARY_SCORED:
+            scored = events[:, _KIND] == _SCORE
             chosen = decisions[scored]
-            self._decide(events[scored], features[scored], valid[scored], chosen)
+            self._decide(events[scored], features[scored], valid[scored], chosen, summary)
             decisions[scored] = chosen
         return decisions
 
     def _decide(
-        self, events: Array, features: npt.NDArray[np.float64], valid: npt.NDArray[np.uint8], decisions: Array
+        self, events: WordMatrix, features: Features, valid: Valid, decisions: WordMatrix, summary: int
     ) -> None:
         """Lists, model, policy and reasons for rows that are all scored."""
-        configuration = self.configuration
-        rows = words(events)
-        skipped = events["skip_stages"]
-        decisions["degraded_stages"] = skipped
-        started_ns = self.timings.clock_ns()
-        margin, probability = self._score(features, valid, skipped)
-        decisions["margin"], decisions["probability"] = margin, probability
-        scored_ns = self.timings.clock_ns()
-        hits = configuration.lists.hits(rows, features, valid)
-        configuration.policy.decide(
-            events=rows,
+        configuration, timings = self.configuration, self.timings
+        started_ns = timings.clock_ns()
+        probability = self._score(events, features, valid, decisions, summary)
+        scored_ns = timings.clock_ns()
+        hits = configuration.lists.hits(events, features, valid)
+        stopped = configuration.policy.decide(
+            events=events,
             features=features,
             valid=valid,
             list_hits=hits,
             probability=probability,
             decisions=decisions,
         )
-        self._explain(features, valid, decisions)
-        self.timings.model_ns += scored_ns - started_ns
-        self.timings.policy_ns += self.timings.clock_ns() - scored_ns
+        if stopped:
+            self._explain(features, valid, decisions)
+        timings.model_ns += scored_ns - started_ns
+        timings.policy_ns += timings.clock_ns() - scored_ns
 
     def _score(
-        self, features: npt.NDArray[np.float64], valid: npt.NDArray[np.uint8], skipped: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Runs the model where it is wanted, and tells conditions its answer."""
+        self, events: WordMatrix, features: Features, valid: Valid, decisions: WordMatrix, summary: int
+    ) -> Features:
+        """Runs the model where it is wanted, and tells decisions and conditions its answer; returns probabilities."""
         configuration = self.configuration
         count = len(features)
         margin, probability = self._margin[:count], self._probability[:count]
-        if configuration.model is not None and not np.count_nonzero(skipped):
-            configuration.model.score(features, valid, margin, probability)
-            features[:, configuration.probability_column] = probability
-            features[:, configuration.margin_column] = margin
-            valid[:, configuration.probability_column : configuration.margin_column + 1] = 1
-            return margin, probability
-        wanted = (skipped & int(Stage.MODEL)) == 0
-        if configuration.model is None or not wanted.any():
-            margin[:] = probability[:] = np.nan
-            return margin, probability
+        wanted = configuration.model is not None
+        if wanted and summary & SUMMARY_MODEL_SKIPPED:
+            wanted = bool(((events[:, _SKIP] & _MODEL) == 0).any())
+        if configuration.model is None or not wanted:
+            probability[:] = np.nan
+            return probability
         configuration.model.score(features, valid, margin, probability)
-        if not wanted.all():
-            margin[~wanted] = probability[~wanted] = np.nan
-        features[:, configuration.probability_column] = probability
-        features[:, configuration.margin_column] = margin
-        valid[wanted, configuration.probability_column] = 1
-        valid[wanted, configuration.margin_column] = 1
-        return margin, probability
+        tell_model(
+            events,
+            margin,
+            probability,
+            configuration.probability_column,
+            configuration.margin_column,
+            features,
+            valid,
+            decisions.view(np.float64),
+        )
+        return probability
 
-    def _explain(self, features: npt.NDArray[np.float64], valid: npt.NDArray[np.uint8], decisions: Array) -> None:
+    def _explain(self, features: Features, valid: Valid, decisions: WordMatrix) -> None:
         """Adds the model's reasons to what is not approved."""
         configuration = self.configuration
         if configuration.model is None:
             return
-        for row in np.flatnonzero((decisions["verdict"] != Verdict.APPROVE) & ~np.isnan(decisions["margin"])):
-            contributions = np.zeros(features.shape[1])
-            configuration.model.attribute(features, valid, int(row), contributions)
+        margins = decisions.view(np.float64)[:, _MARGIN]
+        for row in np.flatnonzero((decisions[:, _VERDICT] != _APPROVE) & ~np.isnan(margins)).tolist():
+            self._contributions[:] = 0.0
+            configuration.model.attribute(features, valid, row, self._contributions)
             configuration.policy.add_model_reasons(
-                int(row), contributions, features=features, valid=valid, decisions=decisions
+                row, self._contributions, features=features, valid=valid, decisions=decisions
             )

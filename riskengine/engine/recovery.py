@@ -17,13 +17,14 @@ from typing import Any, Final
 
 from riskengine.engine.configuration import Configuration
 from riskengine.engine.pipeline import Pipeline, Timings
+from riskengine.engine.recent.kernels import PROGRESS_RECEIVED_US, PROGRESS_SEQUENCE
 from riskengine.engine.state import State
 from riskengine.errors import StartRefused
 from riskengine.jit import semantics_id
 from riskengine.journal.directory import lock_data_dir
 from riskengine.journal.reader import Activated, Commits, JournalReader, journal_exists
 from riskengine.journal.writer import JournalWriter
-from riskengine.types import Array, EngineLimits
+from riskengine.types import EngineLimits, WordMatrix, words
 
 MODELS_FOLDER: Final = "models"
 SEMANTICS: Final = semantics_id()
@@ -73,8 +74,8 @@ class Journaled:
     lock: int
     catalog: list[dict[str, Any]] = field(default_factory=list)
 
-    def commit(self, events: Array, decisions: Array, timings: Timings) -> None:
-        """Writes one frame and waits until it is durable.
+    def commit(self, events: WordMatrix, decisions: WordMatrix, timings: Timings) -> None:
+        """Writes one frame and waits until it is durable; as `JournalWriter.append`.
 
         Raises:
             JournalFault: The process must end.
@@ -96,10 +97,10 @@ def fold_commits(pipeline: Pipeline, state: State, commits: Commits, *, rows_max
     """Folds journaled commands and remembers their decisions as they were given."""
     for first in range(0, len(commits.events), rows_max):
         events = commits.events[first : first + rows_max]
-        pipeline.fold(events)
+        pipeline.fold(words(events))
         state.recent.remember(events, commits.decisions[first : first + rows_max])
-    state.sequence = int(commits.events["sequence"][-1])
-    state.received_time_us = int(commits.events["received_time_us"][-1])
+    state.progress[PROGRESS_SEQUENCE] = commits.events["sequence"][-1]
+    state.progress[PROGRESS_RECEIVED_US] = commits.events["received_time_us"][-1]
 
 
 def _recover(

@@ -99,12 +99,12 @@ class CommitEncoder:
             self._message = np.zeros(body_bytes_max(row_count), np.uint8)
             self._view = self._message.data
 
-    def encode(self, events: Array, decisions: Array, *, first_sequence: int) -> bytes:
+    def encode(self, events: WordMatrix, decisions: WordMatrix, *, first_sequence: int) -> bytes:
         """Packs rows.
 
         Args:
-            events: EVENT[n], contiguous, n >= 1; sequences from `first_sequence` on without a gap.
-            decisions: DECISION[n], contiguous.
+            events: int64[n, EVENT_WORDS], contiguous, n >= 1; sequences from `first_sequence` on without a gap.
+            decisions: int64[n, DECISION_WORDS], contiguous.
             first_sequence: Of the frame.
 
         Returns:
@@ -113,8 +113,8 @@ class CommitEncoder:
         assert len(events) == len(decisions) > 0, "each event has its decision"
         self.reserve(len(events))
         size_bytes = kernels.pack_frame(
-            words(events),
-            words(decisions),
+            events,
+            decisions,
             EVENT_CATALOGUE,
             DECISION_CATALOGUE,
             first_sequence,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn, ParamSpec, TypeVar
 
 from riskengine.errors import JournalFault, JournalFull, StartRefused
-from riskengine.types import Array
+from riskengine.types import WordMatrix
 
 from .codec import CommitEncoder, encode_activation
 from .directory import journal_folder, segment_names
@@ -189,12 +189,13 @@ class JournalWriter:
         self._encoder.reserve(row_count)
         self._reserved_rows = row_count
 
-    def append(self, events: Array, decisions: Array) -> None:
+    def append(self, events: WordMatrix, decisions: WordMatrix) -> None:
         """Writes one group commit; it is durable only when `sync` has returned.
 
         Args:
-            events: EVENT[n], contiguous, 1 <= n <= the reserved rows; sequences from `next_sequence` on without a gap.
-            decisions: DECISION[n], contiguous: what was decided on each.
+            events: int64[n, EVENT_WORDS], contiguous, 1 <= n <= the reserved rows; sequences from `next_sequence` on
+                without a gap.
+            decisions: int64[n, DECISION_WORDS], contiguous: what was decided on each.
 
         Raises:
             JournalFault: The disk failed, now or before.

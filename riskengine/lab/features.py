@@ -23,7 +23,7 @@ from riskengine.lab.events import EventPacker
 from riskengine.lab.history import HistoryReader
 from riskengine.model import narrow
 from riskengine.settings import ServerSettings
-from riskengine.types import EVENT, TAG_COLUMNS, Array, Kind, OutcomeType, TransactionType, empty_events
+from riskengine.types import EVENT, TAG_COLUMNS, Array, Kind, OutcomeType, TransactionType, empty_events, words
 from riskengine.wire.pseudonyms import TagKey
 
 Progress = Callable[[int, int], None]
@@ -161,7 +161,7 @@ def compute_features(
         written = 0
         for first in range(0, len(events), configuration.limits.batch_rows_max):
             chunk = events[first : first + configuration.limits.batch_rows_max]
-            features, valid, _ = pipeline.fold(chunk)
+            features, valid, _ = pipeline.fold(words(chunk))
             chosen = scored[first : first + len(chunk)]
             rows = narrow(features[chosen, :width], valid[chosen, :width])
             kept[written : written + len(rows)] = rows

@@ -18,7 +18,7 @@ from riskengine.engine.pipeline import Pipeline
 from riskengine.engine.recovery import MODELS_FOLDER, SEMANTICS, Activation
 from riskengine.engine.state import State
 from riskengine.journal.reader import Activated, Commits, JournalReader
-from riskengine.types import DECISION_COLUMNS, Array, words
+from riskengine.types import DECISION, DECISION_COLUMNS, Array, rows_of, words
 
 Progress = Callable[[int, int], None]
 
@@ -115,7 +115,7 @@ class Replay:
         for item in JournalReader(self._data_dir):
             if isinstance(item, Commits):
                 for events in _chunks(item.events[item.events["sequence"] < sequence], self._rows_max()):
-                    self._running().fold(events)
+                    self._running().fold(words(events))
                 if item.events["sequence"][-1] >= sequence:
                     return
 
@@ -123,7 +123,7 @@ class Replay:
         """Applies the commands and compares what is decided with what was."""
         first = 0
         for events in _chunks(commits.events, self._rows_max()):
-            decisions = self._running().apply(events)
+            decisions = rows_of(self._running().apply(words(events)), DECISION)
             journaled = commits.decisions[first : first + len(events)]
             first += len(events)
             different = (words(decisions) != words(journaled)).any(axis=1)

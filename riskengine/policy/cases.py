@@ -200,7 +200,12 @@ def _decide(policy: Policy, given: Given, by_name: Mapping[str, Variable]) -> Ar
             features[0, names.index(PROBABILITY)], valid[0, names.index(PROBABILITY)] = given.probability, 1
     decisions = np.zeros(1, DECISION)
     policy.decide(
-        events=events, features=features, valid=valid, list_hits=hits, probability=probability, decisions=decisions
+        events=events,
+        features=features,
+        valid=valid,
+        list_hits=hits,
+        probability=probability,
+        decisions=words(decisions),
     )
     return decisions
 

@@ -55,20 +55,33 @@ REVIEW: Final = 2
 DECLINE: Final = 3
 
 
-@kernel("i8(u8[::1],i8[::1],i8[::1],i8[::1],u8[:,::1],i8,i8,i8[::1])")
+@kernel("i8(u8[::1],i8[::1],i8[::1],i8[::1],i8[::1],i8[:,::1],i8,i8,f8[:,::1],u1[:,::1],i8[::1])")
 def find_hits(
-    tags: Any, masks: Any, expiries_us: Any, bounds: Any, events: Any, tag_word: int, time_word: int, hits: Any
+    tags: Any,
+    masks: Any,
+    expiries_us: Any,
+    bounds: Any,
+    columns: Any,
+    events: Any,
+    tag_word: int,
+    time_word: int,
+    features: Any,
+    valid: Any,
+    hits: Any,
 ) -> int:
-    """Looks every entity of every event up in the lists.
+    """Looks every entity of every event up in the lists, and tells conditions, which read ``list.<id>``.
 
     Args:
         tags: uint64[E], listed tags: one block for each entity type, ascending within it, equal ones side by side.
         masks: int64[E], bits of the list.
         expiries_us: int64[E], event time from which the entry is off the list.
         bounds: int64[T + 1], where each entity type's block begins.
-        events: uint64[n, words], rows of EVENT.
+        columns: int64[L], the matrix column of each list.
+        events: int64[n, words], rows of EVENT.
         tag_word: Index of the first entity's tag in a row.
         time_word: Index of the event time, microseconds.
+        features: float64[n, F], out: 0 or 1 in the columns of the lists.
+        valid: uint8[n, F], out: 1 in the same columns.
         hits: int64[n], out: bits of the lists hit.
 
     Returns:
@@ -77,12 +90,12 @@ def find_hits(
     """
     count = 0
     for row in range(len(events)):
-        time_us = np.int64(events[row, time_word])
+        time_us = events[row, time_word]
         found = np.int64(0)
         for entity in range(len(bounds) - 1):
             low = bounds[entity]
             end = bounds[entity + 1]
-            tag = events[row, tag_word + entity]
+            tag = np.uint64(events[row, tag_word + entity])
             if low == end or not tag:
                 continue
             high = end
@@ -99,29 +112,11 @@ def find_hits(
         hits[row] = found
         if found:
             count += 1
-    return count
-
-
-@kernel("i8(i8[::1],i8[::1],f8[:,::1],u1[:,::1])")
-def write_flags(columns: Any, hits: Any, features: Any, valid: Any) -> int:
-    """Writes what `find_hits` found into the columns that conditions read as ``list.<id>``.
-
-    Args:
-        columns: int64[L], the matrix column of each list.
-        hits: int64[n], bits of the lists hit.
-        features: float64[n, F], out: 0 or 1.
-        valid: uint8[n, F], out: 1.
-
-    Returns:
-        Number of rows.
-    """
-    for row in range(len(hits)):
-        left = hits[row]
         for index in range(len(columns)):
-            features[row, columns[index]] = left & 1
+            features[row, columns[index]] = found & 1
             valid[row, columns[index]] = 1
-            left >>= 1
-    return len(hits)
+            found >>= 1
+    return count
 
 
 @kernel(inline=True)
@@ -274,8 +269,10 @@ def combine(
         floats: float64[n, DECISION_WORDS], the same memory.
 
     Returns:
-        Number of rows. Touches the conditions once, and a second time for reasons when anything asked for something.
+        Number of rows that are not approved. Touches the conditions once, and a second time for reasons when anything
+        asked for something.
     """
+    stopped = 0
     for row in range(len(list_hits)):
         for word in range(3 * RULE_WORDS):
             words[row, WORD_FIRED + word] = 0
@@ -312,9 +309,11 @@ def combine(
         words[row, WORD_VERDICT] = verdict
         if verdict == REVIEW:
             words[row, WORD_OBLIGATIONS] |= constants[CONSTANT_ON_REVIEW]
+            stopped += 1
         elif verdict == DECLINE:
             words[row, WORD_OBLIGATIONS] &= constants[CONSTANT_ON_DECLINE]
-    return len(list_hits)
+            stopped += 1
+    return stopped
 
 
 @kernel("i8(i8[::1],i8[:,::1],f8[::1],i8,f8[:,::1],u1[:,::1],i8[:,::1],f8[:,::1],f8[::1],i8[::1])")

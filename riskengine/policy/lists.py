@@ -85,12 +85,18 @@ class Lists:
         assert events.ndim == 2, "rows of words"
         assert events.shape[1] == EVENT_WORDS, "rows of EVENT"
         assert len(events) == len(features) == len(valid), "one row each"
-        found = np.zeros(len(events), np.int64)
-        if self.entry_count:
-            tags = events.view(np.uint64)
-            kernels.find_hits(
-                self._tags, self._masks, self._expiries_us, self._bounds, tags, TAG_WORD_FIRST, _TIME_WORD, found
-            )
-        if len(self._columns):
-            kernels.write_flags(self._columns, found, features, valid)
+        found = np.empty(len(events), np.int64)
+        kernels.find_hits(
+            self._tags,
+            self._masks,
+            self._expiries_us,
+            self._bounds,
+            self._columns,
+            events,
+            TAG_WORD_FIRST,
+            _TIME_WORD,
+            features,
+            valid,
+            found,
+        )
         return found

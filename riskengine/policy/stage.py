@@ -19,12 +19,13 @@ from riskengine.expr import Program
 from riskengine.types import (
     DECISION,
     DECISION_WORD,
+    DECISION_WORDS,
     EVENT_WORDS,
     RULE_WORDS,
     Array,
     DecisionFlag,
     ListAction,
-    words,
+    WordMatrix,
 )
 
 from . import kernels, layout
@@ -76,8 +77,8 @@ class Policy:
         valid: npt.NDArray[np.uint8],
         list_hits: npt.NDArray[np.int64],
         probability: npt.NDArray[np.float64],
-        decisions: Array,
-    ) -> None:
+        decisions: WordMatrix,
+    ) -> int:
         """Decides on a batch.
 
         Fills verdict, segment, obligations, list_hits, fired_*, shadow_*, unevaluated_* and the reasons of lists and
@@ -90,47 +91,41 @@ class Policy:
             valid: uint8[n, F], C-contiguous, 1 where a feature is present.
             list_hits: int64[n], from `lists`.
             probability: float64[n], calibrated probability of fraud, NaN where there is none.
-            decisions: DECISION[n], contiguous, out.
+            decisions: int64[n, DECISION_WORDS], C-contiguous, out.
+
+        Returns:
+            Number of rows that are not approved.
         """
         count = len(decisions)
-        assert decisions.dtype == DECISION, "rows of DECISION"
+        assert decisions.shape == (count, DECISION_WORDS), "rows of DECISION"
         assert events.shape == (count, EVENT_WORDS), "one event for each decision"
         assert features.shape == valid.shape == (count, len(self._groups)), "the columns this policy was compiled for"
         assert len(list_hits) == len(probability) == count, "one for each decision"
-        integers = words(decisions)
-        floats = integers.view(np.float64)
         if count <= ROWS_AT_ONCE:
-            self._decide(count, events, features, valid, list_hits, probability, integers, floats)
-            return
+            return self._decide(events, features, valid, list_hits, probability, decisions)
+        stopped = 0
         for first in range(0, count, ROWS_AT_ONCE):
-            part = slice(first, min(first + ROWS_AT_ONCE, count))
-            self._decide(
-                part.stop - first,
-                events[part],
-                features[part],
-                valid[part],
-                list_hits[part],
-                probability[part],
-                integers[part],
-                floats[part],
+            part = slice(first, first + ROWS_AT_ONCE)
+            stopped += self._decide(
+                events[part], features[part], valid[part], list_hits[part], probability[part], decisions[part]
             )
+        return stopped
 
     def _decide(
         self,
-        count: int,
         events: npt.NDArray[np.int64],
         features: npt.NDArray[np.float64],
         valid: npt.NDArray[np.uint8],
         list_hits: npt.NDArray[np.int64],
         probability: npt.NDArray[np.float64],
-        integers: npt.NDArray[np.int64],
-        floats: npt.NDArray[np.float64],
-    ) -> None:
-        """Decides on `count` rows, at most ROWS_AT_ONCE; as `decide`."""
+        decisions: WordMatrix,
+    ) -> int:
+        """Decides on at most ROWS_AT_ONCE rows; as `decide`."""
+        count = len(decisions)
         truths, known = self._truths[:count], self._known[:count]
         if truths.shape[1]:
             self._program.run(events, features, valid, truths, known)
-        kernels.combine(
+        stopped: int = kernels.combine(
             self._rules,
             self._lists,
             self._reasons,
@@ -142,9 +137,10 @@ class Policy:
             valid,
             list_hits,
             probability,
-            integers,
-            floats,
+            decisions,
+            decisions.view(np.float64),
         )
+        return stopped
 
     def add_model_reasons(
         self,
@@ -153,7 +149,7 @@ class Policy:
         *,
         features: npt.NDArray[np.float64],
         valid: npt.NDArray[np.uint8],
-        decisions: Array,
+        decisions: WordMatrix,
     ) -> int:
         """Appends what the model holds against one event, the heaviest first, behind the reasons of lists and rules.
 
@@ -165,14 +161,13 @@ class Policy:
             contributions: float64[F], log-odds by column of the matrix, positive towards fraud, finite.
             features: float64[n, F], as for `decide`.
             valid: uint8[n, F], as for `decide`.
-            decisions: DECISION[n], contiguous, out.
+            decisions: int64[n, DECISION_WORDS], C-contiguous, out.
 
         Returns:
             Number of reasons added, 0 to REASONS_MAX.
         """
         assert len(contributions) == len(self._groups), "one contribution for each column"
         assert 0 <= row < len(decisions), "a row of the batch"
-        integers = words(decisions)
         return int(
             kernels.explain(
                 self._groups,
@@ -181,8 +176,8 @@ class Policy:
                 row,
                 features,
                 valid,
-                integers,
-                integers.view(np.float64),
+                decisions,
+                decisions.view(np.float64),
                 self._sums,
                 self._heaviest,
             )

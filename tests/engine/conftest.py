@@ -11,7 +11,7 @@ from riskengine.engine.state import State
 from riskengine.lab.fit import fit_model
 from riskengine.lab.train import activate_model
 from riskengine.model import narrow
-from riskengine.types import US_PER_DAY, EngineLimits
+from riskengine.types import US_PER_DAY, EngineLimits, words
 from tests.strategies import stream_of
 
 DEFAULTS = Path(__file__).resolve().parents[2] / "riskengine" / "defaults"
@@ -42,7 +42,7 @@ def with_model(tmp_path_factory: pytest.TempPathFactory, rules_only: Configurati
     names = rules_only.features.names
     parts = []
     for first in range(0, len(events), 256):
-        features, valid, _ = pipeline.fold(events[first : first + 256])
+        features, valid, _ = pipeline.fold(words(events[first : first + 256]))
         parts.append(narrow(features[:, : len(names)], valid[:, : len(names)]))
     labels = events["amount_base_minor"] > 90_000
     fitted = fit_model(

@@ -12,7 +12,7 @@ from riskengine.engine.engine import Engine
 from riskengine.errors import StartRefused
 from riskengine.journal.reader import Commits, JournalReader, verify
 from riskengine.lab.replay import replay
-from riskengine.types import DecisionFlag, Kind, ReplyStatus, Verdict, words
+from riskengine.types import DECISION_WORD, DecisionFlag, Kind, ReplyStatus, Verdict, words
 from tests.engine.conftest import LIMITS
 from tests.strategies import stream_of
 
@@ -170,7 +170,7 @@ def test_replay_notices_a_decision_that_is_not_the_engines(tmp_path: Path, with_
 
     def lenient(events: np.ndarray) -> np.ndarray:
         decisions = honest(events)
-        decisions["verdict"][decisions["sequence"] == 42] = Verdict.DECLINE
+        decisions[decisions[:, DECISION_WORD["sequence"]] == 42, DECISION_WORD["verdict"]] = Verdict.DECLINE
         return decisions
 
     engine.pipeline.apply = lenient  # type: ignore[method-assign]

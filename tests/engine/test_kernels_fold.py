@@ -19,6 +19,7 @@ from riskengine.types import (
     Kind,
     OutcomeType,
     TransactionType,
+    words,
 )
 from riskengine.velocity.plan import EVENT_FEATURES
 from riskengine.yamlfile import load_yaml, validate
@@ -56,7 +57,7 @@ def pipeline_of(features: FeatureSet, limits: EngineLimits = LIMITS) -> Pipeline
 def fold_all(pipeline: Pipeline, events: np.ndarray, *, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Folds in batches of a size and returns copies of features, valid and flags."""
     starts = range(0, len(events), batch)
-    parts = [[part.copy() for part in pipeline.fold(events[first : first + batch])] for first in starts]
+    parts = [[part.copy() for part in pipeline.fold(words(events[first : first + batch]))] for first in starts]
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore[return-value]
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskengine.engine.recent import RecentDecisions
-from riskengine.types import DECISION, Kind, ReplyStatus, empty_events
+from riskengine.types import DECISION, Kind, ReplyStatus, empty_events, rows_of, words
 from tests.naive import engine as naive
 
 REQUESTS = st.tuples(st.integers(1, 12), st.sampled_from([1, 1, 1, 2]))
@@ -38,7 +38,7 @@ def decided(events: np.ndarray, first: int) -> np.ndarray:
 @given(batches=st.lists(st.lists(REQUESTS, min_size=1, max_size=8), max_size=12))
 def test_screen_agrees_with_a_dict(batches: list[list[tuple[int, int]]]) -> None:
     """Repeats across and within batches get the first decision, other payloads are told, in a ring that holds all."""
-    recent = RecentDecisions(128)
+    recent, progress = RecentDecisions(128), np.zeros(2, np.int64)
     known: dict[tuple[int, int], int] = {}
     first: dict[int, int] = {}
     sequence = 1
@@ -48,9 +48,10 @@ def test_screen_agrees_with_a_dict(batches: list[list[tuple[int, int]]]) -> None
             [(int(e["request_key"]), int(e["request_check"]), int(e["payload_hash"])) for e in events], known
         )
 
-        screened = recent.screen(events)
+        screened = recent.screen(words(events), progress)
         fresh = events[screened.new]
-        replies = recent.settle(screened, decided(fresh, sequence))
+        recent.settle(screened, words(decided(fresh, sequence)))
+        replies = rows_of(screened.replies, DECISION)
 
         for (request, _), status in zip(requests, expected, strict=True):
             if status == ReplyStatus.DECIDED:
@@ -63,12 +64,12 @@ def test_screen_agrees_with_a_dict(batches: list[list[tuple[int, int]]]) -> None
 @given(count=st.integers(1, 60), ring=st.integers(4, 16))
 def test_oldest_leave_first(count: int, ring: int) -> None:
     """In a ring of n rows the last n requests are known and no other; remembering equals deciding."""
-    recent, folded = RecentDecisions(ring), RecentDecisions(ring)
+    recent, folded, progress = RecentDecisions(ring), RecentDecisions(ring), np.zeros(2, np.int64)
     known: dict[tuple[int, int], int] = {}
     for request in range(1, count + 1):
         events = events_of([(request, 1)])
-        screened = recent.screen(events)
-        recent.settle(screened, decided(events, request))
+        screened = recent.screen(words(events), progress)
+        recent.settle(screened, words(decided(events, request)))
         folded.remember(events, decided(events, request))
     alive = range(max(1, count - ring + 1), count + 1)
     wanted = events_of([(request, 1) for request in range(1, count + 1)])
@@ -85,6 +86,22 @@ def test_oldest_leave_first(count: int, ring: int) -> None:
         assert np.array_equal(array, folded.arrays()[name]), name
 
 
+@given(times=st.lists(st.integers(0, 50), min_size=1, max_size=12), split=st.integers(0, 12))
+def test_new_commands_are_numbered(times: list[int], split: int) -> None:
+    """Sequences have no gap and received times never fall, across batches; a repeated command gets neither."""
+    recent, progress = RecentDecisions(64), np.zeros(2, np.int64)
+    events = events_of([(index, 1) for index in range(1, len(times) + 1)])
+    events["received_time_us"] = times
+    for batch in (events[:split], events[split:], events[:1].copy()):
+        if len(batch):
+            screened = recent.screen(words(batch), progress)
+            recent.settle(screened, words(decided(batch[screened.new], 1)))
+
+    assert list(range(1, len(times) + 1)) == events["sequence"].tolist()
+    assert np.maximum.accumulate(times).tolist() == events["received_time_us"].tolist()
+    assert [len(times), max(times)] == progress.tolist()
+
+
 def test_outcome_takes_the_entities_of_its_transaction() -> None:
     """An outcome without entities gets those of the last attempt, also within one batch; one that brings its own keeps them."""
     recent = RecentDecisions(16)
@@ -95,7 +112,7 @@ def test_outcome_takes_the_entities_of_its_transaction() -> None:
     outcomes["card_tag"][1] = 5
     batch = np.concatenate([payment, outcomes])
 
-    recent.settle(recent.screen(batch), decided(batch, 1))
+    recent.settle(recent.screen(words(batch), np.zeros(2, np.int64)), words(decided(batch, 1)))
 
     assert [77, 77, 5, 0] == batch["card_tag"].tolist()
     assert [78, 78, 0, 0] == batch["account_tag"].tolist()

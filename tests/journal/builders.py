@@ -8,7 +8,7 @@ from pathlib import Path
 from riskengine.journal.disk import Disk
 from riskengine.journal.reader import Activated, JournalReader
 from riskengine.journal.writer import JournalWriter
-from riskengine.types import Array
+from riskengine.types import Array, words
 from tests.journal import rows
 
 JOURNAL_ID = bytes(range(1, 17))
@@ -24,7 +24,7 @@ def commit(writer: JournalWriter, count: int, *, seed: int = 0) -> list[Item]:
     """Appends and syncs `count` payments, and returns them."""
     events, decisions = rows.payments(count, seed=seed, first_sequence=writer.next_sequence)
     writer.reserve(count)
-    writer.append(events, decisions)
+    writer.append(words(events), words(decisions))
     writer.sync()
     return items_of(events, decisions)
 

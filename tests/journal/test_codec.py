@@ -6,12 +6,12 @@ from hypothesis import given
 
 from riskengine.journal import codec
 from riskengine.journal.v1 import record_pb2
-from riskengine.types import DECISION_COLUMNS, EVENT_COLUMNS, Array, empty_events
+from riskengine.types import DECISION_COLUMNS, EVENT_COLUMNS, Array, empty_events, words
 from tests.journal import rows
 
 
 def encoded(events: Array, decisions: Array) -> bytes:
-    return codec.CommitEncoder().encode(events, decisions, first_sequence=int(events["sequence"][0]))
+    return codec.CommitEncoder().encode(words(events), words(decisions), first_sequence=int(events["sequence"][0]))
 
 
 def decoded(*bodies: tuple[int, int, bytes]) -> tuple[Array, Array]:

@@ -9,6 +9,7 @@ import pytest
 from riskengine.errors import JournalCorrupt, JournalFault, StartRefused
 from riskengine.journal.reader import JournalReader
 from riskengine.journal.writer import JournalWriter
+from riskengine.types import words
 from tests.journal import builders, rows
 from tests.journal.builders import Item
 from tests.journal.disks import PowerLoss, SimulatedDisk
@@ -49,7 +50,7 @@ def run(disk: SimulatedDisk, ledger: Ledger, *, groups: int, seed: int) -> None:
         ledger.sent += builders.items_of(events, decisions)
         ledger.boundaries.append(len(ledger.sent))
         writer.reserve(len(events))
-        writer.append(events, decisions)
+        writer.append(words(events), words(decisions))
         writer.sync()
         ledger.acknowledged = len(ledger.sent)
         if group % 3:

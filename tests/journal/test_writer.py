@@ -9,6 +9,7 @@ from riskengine.errors import JournalCorrupt, JournalFault, JournalFull, StartRe
 from riskengine.journal.directory import journal_folder
 from riskengine.journal.reader import journal_exists, verify
 from riskengine.journal.writer import JournalWriter
+from riskengine.types import words
 from tests.journal import builders, rows
 from tests.journal.disks import FaultyDisk
 
@@ -182,7 +183,7 @@ def test_frame_is_written_only_after_the_one_before_was_synced(tmp_path: Path) -
     writer = builders.create(tmp_path)
     events, decisions = rows.payments(1)
     writer.reserve(1)
-    writer.append(events, decisions)
+    writer.append(words(events), words(decisions))
 
     with pytest.raises(AssertionError, match="synced"):
         writer.reserve(1)
@@ -193,7 +194,7 @@ def test_rows_out_of_sequence_are_a_mistake_of_the_caller(tmp_path: Path) -> Non
     writer = builders.create(tmp_path)
     writer.reserve(1)
     with pytest.raises(AssertionError, match="sequences"):
-        writer.append(*rows.payments(1, first_sequence=2))
+        writer.append(*map(words, rows.payments(1, first_sequence=2)))
 
     assert builders.commit(writer, 1) == builders.read(tmp_path)
 

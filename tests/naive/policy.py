@@ -15,28 +15,32 @@ Members = set[tuple[int, int]]
 
 
 def find_hits(
-    tags: Any, masks: Any, expiries_us: Any, bounds: Any, events: Any, tag_word: int, time_word: int, hits: Any
+    tags: Any,
+    masks: Any,
+    expiries_us: Any,
+    bounds: Any,
+    columns: Any,
+    events: Any,
+    tag_word: int,
+    time_word: int,
+    features: Any,
+    valid: Any,
+    hits: Any,
 ) -> int:
-    """Compares every entry with every entity of every event."""
+    """Compares every entry with every entity of every event, and asks for each bit on its own."""
     for row in range(len(events)):
         found = 0
-        time_us = int(events[row, time_word].astype("int64"))
+        time_us = int(events[row, time_word])
         for entity in range(len(bounds) - 1):
             for entry in range(int(bounds[entity]), int(bounds[entity + 1])):
-                same = int(tags[entry]) == int(events[row, tag_word + entity]) != 0
+                same = int(tags[entry]) == int(events[row, tag_word + entity]) % 2**64 != 0
                 if same and time_us < int(expiries_us[entry]):
                     found |= int(masks[entry])
         hits[row] = found
-    return sum(hit != 0 for hit in hits.tolist())
-
-
-def write_flags(columns: Any, hits: Any, features: Any, valid: Any) -> int:
-    """Asks for each bit on its own."""
-    for row, hit in enumerate(hits.tolist()):
         for index, column in enumerate(columns.tolist()):
-            features[row, column] = 1.0 if hit & (1 << index) else 0.0
+            features[row, column] = 1.0 if found & (1 << index) else 0.0
             valid[row, column] = 1
-    return len(hits)
+    return sum(hit != 0 for hit in hits.tolist())
 
 
 def combine(
@@ -109,7 +113,7 @@ def combine(
             feature, norm = reasons[code].tolist()
             told.append((code, feature, value(features, valid, row, feature), value(features, valid, row, norm), 0.0))
         write_reasons(words, floats, row, 0, told)
-    return len(list_hits)
+    return sum(verdict != APPROVE for verdict in words[:, layout.WORD_VERDICT].tolist())
 
 
 def write_sets(words: Any, row: int, fired: Members, shadow: Members, unevaluated: Members) -> None:

@@ -137,7 +137,7 @@ def decide(
         valid=valid,
         list_hits=np.array([hits], np.int64),
         probability=np.array([np.nan if probability is None else probability]),
-        decisions=decisions,
+        decisions=words(decisions),
     )
     return decisions
 

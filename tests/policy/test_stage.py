@@ -147,7 +147,7 @@ def test_model_reasons_follow_those_of_rules() -> None:
     contributions[names.index("model.probability")] = 9.0
     features = np.array([[10.0, 1.0, 7.0, 0.0, 0.9, 1.0, 0.0, 0.0]])
     valid = np.ones(features.shape, np.uint8)
-    added = SMALL.add_model_reasons(0, contributions, features=features, valid=valid, decisions=decisions)
+    added = SMALL.add_model_reasons(0, contributions, features=features, valid=valid, decisions=words(decisions))
 
     assert 2 == added
     assert ["LISTED", "MANY", "MODEL"] == told(SMALL, decisions)
@@ -175,7 +175,7 @@ def test_borders_of_a_batch_change_nothing(seed: int, count: int, cut: int) -> N
             valid=valid[first:last],
             list_hits=hits[first:last],
             probability=probability[first:last],
-            decisions=decisions[first:last],
+            decisions=words(decisions[first:last]),
         )
 
     assert whole.tobytes() == parts.tobytes()

@@ -39,7 +39,7 @@ def events(draw: st.DrawFn) -> np.ndarray:
 def test_event_features_agree_with_their_definition(rows: np.ndarray) -> None:
     """Every value equals the plain one, and is missing where that is None."""
     expected = naive.event_features(rows, 2)
-    features, valid = np.zeros((len(rows), 16)), np.zeros((len(rows), 16), np.uint8)
+    features, valid = np.zeros((len(rows), 16)), np.ones((len(rows), 16), np.uint8)
 
     kernels.event_features(words(rows), np.arange(2), features, valid)
 

@@ -18,6 +18,8 @@ _EVENT_CHECK = EVENT_WORD["request_check"]
 _EVENT_PAYLOAD = EVENT_WORD["payload_hash"]
 _EVENT_KIND = EVENT_WORD["kind"]
 _EVENT_TRANSACTION = EVENT_WORD["transaction_tag"]
+_EVENT_SEQUENCE = EVENT_WORD["sequence"]
+_EVENT_RECEIVED = EVENT_WORD["received_time_us"]
 _OUTCOME = int(Kind.OUTCOME)
 _DECIDED = int(ReplyStatus.DECIDED)
 _REPEATED = int(ReplyStatus.REPEATED)
@@ -25,6 +27,9 @@ _REUSED = int(ReplyStatus.REUSED)
 
 CURSOR_NEXT = 0
 CURSOR_LIVE = 1
+
+PROGRESS_SEQUENCE = 0
+PROGRESS_RECEIVED_US = 1
 
 
 @kernel(inline=True)
@@ -131,16 +136,29 @@ def fill_outcome(events, row, tags, transactions, by_transaction):
 
 
 @kernel(
-    "int64(int64[:,::1], int64[:,::1], int64[:,::1], int64[::1], int64[::1], int32[::1], int32[::1], int64[::1],"
-    " int64[::1], int64[::1], int64[:,::1])"
+    "int64(int64[:,::1], int64[::1], int64[:,::1], int64[:,::1], int64[::1], int64[::1], int32[::1], int32[::1],"
+    " int64[::1], int64[::1], int64[::1], int64[:,::1])"
 )
 def screen(
-    events, decisions, tags, transactions, keys, by_request, by_transaction, cursor, statuses, positions, replies
+    events,
+    progress,
+    decisions,
+    tags,
+    transactions,
+    keys,
+    by_request,
+    by_transaction,
+    cursor,
+    statuses,
+    positions,
+    replies,
 ):
-    """Tells new commands from repeated ones, in order, and gives the new ones a place.
+    """Tells new commands from repeated ones, in order, numbers the new ones and gives them a place.
 
     Args:
-        events: int64[n, EVENT_WORDS]; the tags of an outcome that brings none are filled in from its transaction.
+        events: int64[n, EVENT_WORDS]; the tags of an outcome that brings none are filled in from its transaction. New
+            rows get their sequence, and their received time is raised to that of the command before where it falls.
+        progress: int64[2], sequence and received time of the last command, microseconds; moved on.
         decisions: int64[N, DECISION_WORDS], the ring; n <= N.
         tags: int64[N, entity types], the entities of each command.
         transactions, keys: int64[N], transaction tag and request_key by position.
@@ -177,6 +195,35 @@ def screen(
         statuses[row] = _DECIDED
         positions[row] = position
         new += 1
+        progress[PROGRESS_SEQUENCE] += 1
+        progress[PROGRESS_RECEIVED_US] = max(progress[PROGRESS_RECEIVED_US], events[row, _EVENT_RECEIVED])
+        events[row, _EVENT_SEQUENCE] = progress[PROGRESS_SEQUENCE]
+        events[row, _EVENT_RECEIVED] = progress[PROGRESS_RECEIVED_US]
+    return new
+
+
+@kernel("int64(int64[:,::1], int64[::1], int64[::1], int64[:,::1], int64[:,::1])")
+def settle(decisions, statuses, positions, decided, replies):
+    """Stores the decisions of the new rows of a batch and completes its replies.
+
+    Args:
+        decisions: int64[N, DECISION_WORDS], the ring.
+        statuses, positions: int64[n], from `screen`.
+        decided: int64[m, DECISION_WORDS], of the new rows, in order.
+        replies: int64[n, DECISION_WORDS], written where `screen` has not.
+
+    Returns:
+        The number of new rows, m.
+    """
+    new = 0
+    for row in range(len(statuses)):
+        if statuses[row] == _DECIDED:
+            for word in range(decisions.shape[1]):
+                decisions[positions[row], word] = decided[new, word]
+            new += 1
+        if positions[row] >= 0:
+            for word in range(decisions.shape[1]):
+                replies[row, word] = decisions[positions[row], word]
     return new
 
 

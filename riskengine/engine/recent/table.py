@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from riskengine.types import DECISION, DECISION_WORDS, ENTITIES, Array, ReplyStatus, rows_of, words
+from riskengine.types import DECISION, DECISION_WORDS, ENTITIES, Array, ReplyStatus, WordMatrix, rows_of, words
 
 from . import kernels
 
@@ -23,7 +23,7 @@ class Screened:
         statuses: int64[n], ReplyStatus of each row.
         positions: int64[n], place of the decision in the ring; -1 where the reply is known already.
         replies: int64[n, DECISION_WORDS], filled where it is known.
-        new_count: Rows that are new; all of them in a batch without repetitions.
+        new_count: Rows that are new.
     """
 
     statuses: Int64Array
@@ -36,10 +36,6 @@ class Screened:
         """bool[n]: the rows to apply."""
         new: npt.NDArray[np.bool_] = self.statuses == int(ReplyStatus.DECIDED)
         return new
-
-    def known(self) -> Array:
-        """Returns the replies as rows of DECISION; complete only if no row is new."""
-        return rows_of(self.replies, DECISION)
 
 
 class RecentDecisions:
@@ -59,18 +55,20 @@ class RecentDecisions:
         self._by_transaction = np.zeros(slots, np.int32)
         self._cursor = np.zeros(2, np.int64)
 
-    def screen(self, events: Array) -> Screened:
-        """Tells new commands from repeated ones and gives the new ones a place.
+    def screen(self, events: WordMatrix, progress: Int64Array) -> Screened:
+        """Tells new commands from repeated ones, numbers the new ones and gives them a place.
 
         Args:
-            events: Rows of EVENT, at most `count_max`; an outcome without tags gets those of its transaction.
+            events: int64[n, EVENT_WORDS], at most `count_max` rows; see `kernels.screen` for what is filled in.
+            progress: int64[2], sequence and received time of the last command; moved on.
         """
         count = len(events)
         assert count <= len(self._decisions), "a batch fits into the ring"
-        statuses, positions = np.zeros(count, np.int64), np.zeros(count, np.int64)
-        replies = np.zeros((count, DECISION_WORDS), np.int64)
+        statuses, positions = np.empty(count, np.int64), np.empty(count, np.int64)
+        replies = np.empty((count, DECISION_WORDS), np.int64)
         new_count = kernels.screen(
-            words(events),
+            events,
+            progress,
             self._decisions,
             self._tags,
             self._transactions,
@@ -84,23 +82,15 @@ class RecentDecisions:
         )
         return Screened(statuses, positions, replies, int(new_count))
 
-    def settle(self, screened: Screened, decided: Array) -> Array:
+    def settle(self, screened: Screened, decided: WordMatrix) -> None:
         """Stores the decisions of the new rows and completes the replies.
 
         Args:
             screened: From `screen`.
-            decided: Rows of DECISION of the new commands, in order.
-
-        Returns:
-            One row of DECISION for each row of the batch.
+            decided: int64[m, DECISION_WORDS] of the new commands, in order.
         """
-        if screened.new_count == len(screened.positions):
-            self._decisions[screened.positions] = words(decided)
-            return decided
-        self._decisions[screened.positions[screened.new]] = words(decided)
-        waiting = screened.positions >= 0
-        screened.replies[waiting] = self._decisions[screened.positions[waiting]]
-        return screened.known()
+        assert len(decided) == screened.new_count, "each new command has its decision"
+        kernels.settle(self._decisions, screened.statuses, screened.positions, decided, screened.replies)
 
     def remember(self, events: Array, decided: Array) -> None:
         """Takes commands and their decisions as journaled."""

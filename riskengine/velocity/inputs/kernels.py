@@ -86,19 +86,21 @@ def log2_fixed(value):
 
 @kernel("int64(int64[:,::1], int64[::1], float64[:,::1], uint8[:,::1])")
 def event_features(events, numbers, features, valid):
-    """Writes the features of the event alone into the first columns.
+    """Writes the features of the event alone into the first columns; all others are missing from here on.
 
     Args:
         events: int64[n, EVENT_WORDS], rows of EVENT as words.
         numbers: int64[k], slots of the caller's declared numbers; they follow EVENT_FEATURES.
         features: float64[n, F], written where present.
-        valid: uint8[n, F], zero on entry, 1 where present.
+        valid: uint8[n, F], all of it written: 1 where present.
 
     Returns:
         The number of rows.
     """
     floats = events.view(np.float64)
     for row in range(len(events)):
+        for column in range(valid.shape[1]):
+            valid[row, column] = 0
         amount = events[row, _AMOUNT]
         if amount != MISSING:
             _put(features, valid, row, 0, float(amount))
