@@ -49,6 +49,10 @@ bytes in a row (stored column values are never 0, an activation holds no zero by
 4. a bad header that begins as the magic does and has only zeros from somewhere within its 40 bytes on: torn;
 5. anything else: corrupt. Also corrupt: 2, 3 and 4 in a segment that has a successor.
 
+Before the journal goes on, the remains of a torn frame are overwritten with zeros, from the front, and synced. Whatever
+sectors of that are lost, and wherever it ends early (between pages: a process that is killed finishes the page), what
+is left is torn by the same rules.
+
 No single bit, flipped in a whole frame, makes it look torn. What this cannot see, and says so: a whole chunk of the
 very last answered frame, or the whole frame, turned to zeros by the disk reads as torn, as does some damage to the
 never written zeros behind the end. The latter is harmless: nothing that was ever written is dropped.
