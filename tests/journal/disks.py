@@ -84,6 +84,18 @@ class PowerLoss(Exception):
     """The process is gone."""
 
 
+def stop_after(calls: int) -> Callable[[str], None]:
+    """Returns a hook that ends the process at a call to come."""
+    left = [calls]
+
+    def hook(name: str) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise PowerLoss(name)
+
+    return hook
+
+
 class SimulatedDisk:
     """A disk in memory, after whose power loss any unsynced sectors and folder changes may be missing.
 
@@ -92,7 +104,11 @@ class SimulatedDisk:
     Attributes:
         on_call: Called after each call that changes something, with its name.
         sync_is_real: False to see what happens without fdatasync.
+        file_sync_is_real: The same of fsync on files.
+        folder_sync_is_real: The same of fsync on folders.
         sync_failures: So many syncs fail; the pages are then marked clean, as Linux does.
+        no_space: So many calls that need space fail.
+        cut: Called before each write with its data and offset; a number of bytes that it returns is all that is written.
     """
 
     def __init__(self) -> None:
@@ -101,19 +117,22 @@ class SimulatedDisk:
         self.unsynced_entries: list[dict[Path, Inode]] = []
         self.descriptors: list[Inode] = []
         self.on_call: Callable[[str], None] = lambda name: None
-        self.sync_is_real = True
+        self.sync_is_real = self.file_sync_is_real = self.folder_sync_is_real = True
         self.sync_failures = 0
+        self.no_space = 0
+        self.cut: Callable[[bytes, int], int | None] = lambda data, offset: None
 
     def after_power_loss(self, rng: np.random.Generator) -> "SimulatedDisk":
         """Returns what the next process finds; this disk is not changed."""
         chosen = [self.durable_entries, *self.unsynced_entries][int(rng.integers(0, 1 + len(self.unsynced_entries)))]
         after = SimulatedDisk()
-        after.sync_is_real = self.sync_is_real
+        after.sync_is_real, after.file_sync_is_real = self.sync_is_real, self.file_sync_is_real
+        after.folder_sync_is_real = self.folder_sync_is_real
         for path, inode in chosen.items():
             content = bytearray(inode.durable)
             if len(inode.cache) > len(content) and rng.random() < 0.5:
                 content += bytes(len(inode.cache) - len(content))
-            kept_share = rng.choice([0.0, 0.5, 0.9, 1.0])
+            kept_share = (0.0, 0.5, 0.9, 1.0)[int(rng.integers(0, 4))]
             for page in sorted(inode.dirty):
                 for start in range(page * PAGE_BYTES, min((page + 1) * PAGE_BYTES, len(content)), SECTOR_BYTES):
                     if rng.random() < kept_share:
@@ -128,8 +147,17 @@ class SimulatedDisk:
     def names(self, folder: Path) -> list[str]:
         return [path.name for path in self.entries if path.parent == folder]
 
-    def read(self, path: Path) -> bytes:
-        return bytes(self.entries[path].cache)
+    def read(self, path: Path, offset: int = 0, size_bytes: int | None = None) -> bytes:
+        cache = self._inode(path).cache
+        return bytes(cache[offset:] if size_bytes is None else cache[offset : offset + size_bytes])
+
+    def size(self, path: Path) -> int:
+        return len(self._inode(path).cache)
+
+    def _inode(self, path: Path) -> Inode:
+        if path not in self.entries:
+            raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+        return self.entries[path]
 
     def open(self, path: Path, *, create: bool) -> int:
         if create == (path in self.entries):
@@ -141,6 +169,7 @@ class SimulatedDisk:
         return len(self.descriptors) - 1
 
     def allocate(self, descriptor: int, size_bytes: int) -> None:
+        self._need_space()
         inode = self.descriptors[descriptor]
         inode.cache += bytes(size_bytes - len(inode.cache))
         self.on_call("allocate")
@@ -148,38 +177,57 @@ class SimulatedDisk:
     def write(self, descriptor: int, data: bytes, offset: int) -> int:
         inode = self.descriptors[descriptor]
         assert offset + len(data) <= len(inode.cache), "the journal writes into preallocated space only"
+        data = data[: self.cut(data, offset)]
         inode.cache[offset : offset + len(data)] = data
-        inode.dirty.update(range(offset // PAGE_BYTES, (offset + len(data) - 1) // PAGE_BYTES + 1))
+        inode.dirty.update(range(offset // PAGE_BYTES, (offset + max(1, len(data)) - 1) // PAGE_BYTES + 1))
         self.on_call("write")
         return len(data)
 
     def sync_data(self, descriptor: int) -> None:
+        self._sync(descriptor, is_real=self.sync_is_real)
+        self.on_call("sync_data")
+
+    def sync_file(self, descriptor: int) -> None:
+        self._sync(descriptor, is_real=self.file_sync_is_real)
+        self.on_call("sync_file")
+
+    def _sync(self, descriptor: int, *, is_real: bool) -> None:
         if self.sync_failures:
             self.sync_failures -= 1
             self.descriptors[descriptor].dirty.clear()
             raise OSError(errno.EIO, "sync")
-        if self.sync_is_real:
+        if is_real:
             self.descriptors[descriptor].flush()
-        self.on_call("sync_data")
-
-    sync_file = sync_data
 
     def close(self, descriptor: int) -> None:
         self.on_call("close")
 
     def rename(self, old: Path, new: Path) -> None:
         assert new not in self.entries
+        self._need_space()
         self._change({new if path == old else path: inode for path, inode in self.entries.items()})
         self.on_call("rename")
 
+    def replace(self, old: Path, new: Path) -> None:
+        entries = {path: inode for path, inode in self.entries.items() if path != old}
+        self._change({**entries, new: self._inode(old)})
+        self.on_call("replace")
+
     def remove(self, path: Path) -> None:
+        self._inode(path)
         self._change({other: inode for other, inode in self.entries.items() if other != path})
         self.on_call("remove")
 
     def sync_folder(self, path: Path) -> None:
-        self.durable_entries = self.entries
-        self.unsynced_entries = []
+        if self.folder_sync_is_real:
+            self.durable_entries = self.entries
+            self.unsynced_entries = []
         self.on_call("sync_folder")
+
+    def _need_space(self) -> None:
+        if self.no_space:
+            self.no_space -= 1
+            raise OSError(errno.ENOSPC, "no space left on device")
 
     def _change(self, entries: dict[Path, Inode]) -> None:
         self.entries = entries
