@@ -133,6 +133,7 @@ class Pipeline:
             store.free,
             store.counters,
             self.state.nodes,
+            self.state.seen_times,
             features,
             valid,
             flags,

@@ -1,5 +1,6 @@
 """The fold against its plain definition, and what must not change a bit of it."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from riskengine.engine.features import FeatureSet, FeaturesFile, compile_feature
 from riskengine.engine.pipeline import Pipeline
 from riskengine.engine.state import State
 from riskengine.types import (
+    DECISION,
     US_PER_SECOND,
     DecisionFlag,
     EngineLimits,
@@ -19,6 +21,7 @@ from riskengine.types import (
     Kind,
     OutcomeType,
     TransactionType,
+    empty_events,
     words,
 )
 from riskengine.velocity.plan import EVENT_FEATURES
@@ -61,14 +64,19 @@ def fold_all(pipeline: Pipeline, events: np.ndarray, *, batch: int) -> tuple[np.
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore[return-value]
 
 
-@given(events=event_streams())
+@given(events=event_streams(), ring_rows=st.sampled_from([2, 10, 64]))
 @settings(max_examples=150, deadline=None)
-def test_fold_agrees_with_its_definition(declared: tuple[FeaturesFile, FeatureSet], events: np.ndarray) -> None:
+def test_fold_agrees_with_its_definition(
+    declared: tuple[FeaturesFile, FeatureSet], events: np.ndarray, ring_rows: int
+) -> None:
     """Every feature of every scored event equals the O(n^2) definition, and is missing where that says so."""
     file, features = declared
-    expected, expected_flags = naive.fold_events(file, events, CONDITIONS, LIMITS.lateness_max_s * US_PER_SECOND)
+    limits = replace(LIMITS, recent_decisions_max=ring_rows)
+    expected, expected_flags = naive.fold_events(
+        file, events, CONDITIONS, LIMITS.lateness_max_s * US_PER_SECOND, ring_rows
+    )
 
-    values, valid, flags = fold_all(pipeline_of(features), events, batch=7)
+    values, valid, flags = fold_all(pipeline_of(features, limits), events, batch=7)
 
     own = len(EVENT_FEATURES)
     for row, answers in enumerate(expected):
@@ -126,6 +134,36 @@ def test_full_tables_evict_and_stay_within_bounds(declared: tuple[FeaturesFile, 
     assert live.max() <= LIMITS.entities_max
     assert one.state.store.types[:, 8].sum() > 0, "nothing was evicted, so the test shows nothing"
     assert one.state.digest() == other.state.digest()
+
+
+def test_erased_tag_is_nowhere_and_its_history_stays(declared: tuple[FeaturesFile, FeatureSet]) -> None:
+    """After an erasure no word of the state is the tag, and whatever had it has the tombstone."""
+    _, features = declared
+    events = stream_of(300, seed=8, entity_count=20)
+    tag, tombstone = int(events["account_tag"][7]), 0x1234_5678_9ABC_DEF1
+    erase = empty_events(1)
+    erase["kind"], erase["event_time_us"], erase["account_tag"] = Kind.ERASE, events["event_time_us"][-1], tag
+    erase["original_transaction_tag"], erase["request_key"] = tombstone, 9_999
+    pipeline = pipeline_of(features)
+    fold_all(pipeline, events, batch=64)
+    pipeline.state.recent.remember(events, np.zeros(len(events), DECISION))
+    known = [int((array.view(np.uint64) == tag).sum()) for array in wide_arrays(pipeline.state)]
+
+    _, _, flags = fold_all(pipeline, erase, batch=1)
+    pipeline.state.recent.remember(erase, np.zeros(1, DECISION))
+
+    assert int(DecisionFlag.FOLDED | DecisionFlag.MATCHED) == flags[0]
+    left = [int((array.view(np.uint64) == tag).sum()) for array in wide_arrays(pipeline.state)]
+    moved = [int((array.view(np.uint64) == tombstone).sum()) for array in wide_arrays(pipeline.state)]
+    assert not any(left)
+    assert sum(known) > 3
+    assert sum(known) + 1 == sum(moved), "what had the tag, and the command itself in the ring"
+
+
+def wide_arrays(state: State) -> list[np.ndarray]:
+    """Returns every array of the state that may hold tags."""
+    arrays = {**state.store.used(), **state.recent.arrays()}
+    return [np.ascontiguousarray(array) for array in arrays.values() if array.dtype == np.int64]
 
 
 def test_skipped_stages_change_no_state(declared: tuple[FeaturesFile, FeatureSet]) -> None:

