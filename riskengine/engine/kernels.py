@@ -9,11 +9,12 @@ INVARIANT: nothing here depends on the length of the batch. Called by `engine.pi
 
 import numpy as np
 
+from riskengine.engine.erasure.kernels import erase_tags
+from riskengine.engine.recent.kernels import move_horizon
 from riskengine.jit import kernel
 from riskengine.linkage.kernels import linkage_event
-from riskengine.tables.kernels import entity_find, entity_rename, entity_touch, relations_event, relations_rename
+from riskengine.tables.kernels import entity_find, entity_touch, relations_event
 from riskengine.tables.layout import (
-    COUNTER_COMMANDS,
     COUNTER_HORIZON_US,
     COUNTER_LATE_DROPPED,
     COUNTER_NEWEST_US,
@@ -45,7 +46,6 @@ _KIND = EVENT_WORD["kind"]
 _SKIP = EVENT_WORD["skip_stages"]
 _OUTCOME = int(Kind.OUTCOME)
 _ERASE = int(Kind.ERASE)
-_TOMBSTONE = EVENT_WORD["original_transaction_tag"]
 _SCORE = int(Kind.SCORE)
 _VELOCITY = int(Stage.VELOCITY)
 _LINKAGE = int(Stage.LINKAGE)
@@ -204,45 +204,6 @@ def touch_entities(heads, entities, time_us):
             heads[entity, HEAD_TOUCHES] += 1
             heads[entity, HEAD_LAST_TIME] = max(heads[entity, HEAD_LAST_TIME], time_us)
             heads[entity, HEAD_FIRST_TIME] = min(heads[entity, HEAD_FIRST_TIME], time_us)
-
-
-@kernel()
-def erase_tags(slot_tags, slot_entities, heads, arena, types, relations, event):
-    """Turns every tag of an erasure into its tombstone, in the store.
-
-    Returns:
-        1 if any of them was known, else 0.
-    """
-    known = 0
-    tombstone = event[_TOMBSTONE]
-    for entity_type in range(_ENTITY_COUNT):
-        tag = event[TAG_WORD_FIRST + entity_type]
-        if tag == 0:
-            continue
-        if types[entity_type, TYPE_RETENTION_US] != 0:
-            known |= entity_rename(slot_tags, slot_entities, heads, types, entity_type, tag, tombstone)
-        if relations_rename(heads, arena, types, relations, entity_type, tag, tombstone) > 0:
-            known = 1
-    return known
-
-
-@kernel()
-def move_horizon(counters, seen_times, time_us):
-    """Notes a command's time, and the newest one among those that the ring of recent decisions has forgotten by now.
-
-    A repetition of a forgotten request cannot be told from a new one, but it has the same event time: an event no newer
-    than the horizon is not folded, so nothing is counted twice, however small the ring.
-
-    Args:
-        counters: int64[COUNTER_WORDS].
-        seen_times: int64[N], event times of the last N commands, N rows of the ring.
-        time_us: Event time, microseconds.
-    """
-    position = counters[COUNTER_COMMANDS] % len(seen_times)
-    if counters[COUNTER_COMMANDS] >= len(seen_times):
-        counters[COUNTER_HORIZON_US] = max(counters[COUNTER_HORIZON_US], seen_times[position])
-    seen_times[position] = time_us
-    counters[COUNTER_COMMANDS] += 1
 
 
 @kernel(

@@ -8,6 +8,7 @@ Called by `engine.recent.table`.
 import numpy as np
 
 from riskengine.jit import kernel
+from riskengine.tables.layout import COUNTER_COMMANDS, COUNTER_HORIZON_US
 from riskengine.types import DECISION_WORD, EVENT_WORD, TAG_WORD_FIRST, Kind, ReplyStatus
 
 _KEY = DECISION_WORD["request_key"]
@@ -86,6 +87,25 @@ def index_remove(index, column, key, position):
             hole = slot
         slot = (slot + 1) & mask
     index[hole] = 0
+
+
+@kernel()
+def move_horizon(counters, seen_times, time_us):
+    """Notes a command's time, and the newest one among those that the ring of recent decisions has forgotten by now.
+
+    A repetition of a forgotten request cannot be told from a new one, but it has the same event time: an event no newer
+    than the horizon is not folded, so nothing is counted twice, however small the ring.
+
+    Args:
+        counters: int64[COUNTER_WORDS].
+        seen_times: int64[N], event times of the last N commands, N rows of the ring.
+        time_us: Event time, microseconds.
+    """
+    position = counters[COUNTER_COMMANDS] % len(seen_times)
+    if counters[COUNTER_COMMANDS] >= len(seen_times):
+        counters[COUNTER_HORIZON_US] = max(counters[COUNTER_HORIZON_US], seen_times[position])
+    seen_times[position] = time_us
+    counters[COUNTER_COMMANDS] += 1
 
 
 @kernel()
