@@ -209,7 +209,7 @@ def touch_entities(heads, entities, time_us):
 @kernel(
     "int64(int64[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[::1], int64[:,::1], int64[:,::1],"
     " int64[:,::1], int64[:,::1], int64[::1], int32[::1], int64[:,::1], int64[::1], int64[:,::1], int64[::1], int64[::1],"
-    " int64[:,::1], int64[::1], float64[:,::1], uint8[:,::1], int64[::1], int64[::1], int64)"
+    " int64[:,::1], int64[::1], float64[:,::1], uint8[:,::1], int64[::1], int64[::1], int64, boolean)"
 )
 def fold_events(
     events,
@@ -236,6 +236,7 @@ def fold_events(
     flags,
     entities,
     lateness_us,
+    answers,
 ):
     """Folds a batch in order and writes the features of each event as of that event.
 
@@ -253,6 +254,7 @@ def fold_events(
         flags: int64[n], written: FOLDED and APPROXIMATE.
         entities: int64[entity types], scratch.
         lateness_us: How much older than the newest an event may be and still be folded, microseconds.
+        answers: Whether features are wanted at all; recovery wants none. The state is the same either way.
 
     Returns:
         The number of events folded.
@@ -276,7 +278,7 @@ def fold_events(
             counters[COUNTER_NEWEST_US] = max(counters[COUNTER_NEWEST_US], time_us)
         else:
             counters[COUNTER_LATE_DROPPED] += 1
-        scored = events[row, _KIND] == _SCORE
+        scored = answers and events[row, _KIND] == _SCORE
         read = scored and (events[row, _SKIP] & _VELOCITY) == 0
         tags = events[row, TAG_WORD_FIRST : TAG_WORD_FIRST + len(entities)]
         resolve_entities(slot_tags, slot_entities, heads, arena, types, free, counters, tags, time_us, fold, entities)

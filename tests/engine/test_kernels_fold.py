@@ -166,6 +166,19 @@ def wide_arrays(state: State) -> list[np.ndarray]:
     return [np.ascontiguousarray(array) for array in arrays.values() if array.dtype == np.int64]
 
 
+def test_fold_without_answers_leaves_the_same_state(declared: tuple[FeaturesFile, FeatureSet]) -> None:
+    """Recovery wants no features: the state is the same bit for bit as that of scoring."""
+    _, features = declared
+    events = stream_of(500, seed=9)
+    scoring, recovering = pipeline_of(features), pipeline_of(features)
+
+    fold_all(scoring, events, batch=64)
+    for first in range(0, len(events), 100):
+        recovering.fold(words(events[first : first + 100]), answers=False)
+
+    assert scoring.state.digest() == recovering.state.digest()
+
+
 def test_skipped_stages_change_no_state(declared: tuple[FeaturesFile, FeatureSet]) -> None:
     """A stage mask skips answers, never folds: the state is the same bit for bit."""
     _, features = declared
