@@ -16,6 +16,7 @@ class Kind(IntEnum):
     SCORE = 1
     RECORD = 2
     OUTCOME = 3
+    ERASE = 4  # the tags of the row become its original_transaction_tag, a tombstone
 
 
 class TransactionType(IntEnum):

@@ -22,7 +22,7 @@ ENTITY_COLUMNS = ("account", "card", "device", "payee", "merchant")
 
 @st.composite
 def event_streams(draw: st.DrawFn, *, events_max: int = 40) -> Any:
-    """Draws a stream of events of few entities with ties, late events, refunds, outcomes and missing fields."""
+    """Draws a stream of events of few entities with ties, late events, refunds, outcomes, erasures and missing fields."""
     count = draw(st.integers(1, events_max))
     events = empty_events(count)
     time_us = START_US
@@ -30,7 +30,7 @@ def event_streams(draw: st.DrawFn, *, events_max: int = 40) -> Any:
         time_us += draw(TIME_STEPS_US)
         event = events[row]
         event["sequence"] = row + 1
-        event["kind"] = draw(st.sampled_from([Kind.SCORE] * 6 + [Kind.RECORD, Kind.OUTCOME]))
+        event["kind"] = draw(st.sampled_from([Kind.SCORE] * 12 + [Kind.RECORD] * 2 + [Kind.OUTCOME] * 2 + [Kind.ERASE]))
         event["event_time_us"] = time_us
         event["received_time_us"] = START_US + row
         for entity in ENTITY_COLUMNS:
@@ -39,6 +39,9 @@ def event_streams(draw: st.DrawFn, *, events_max: int = 40) -> Any:
                 event[f"{entity}_tag"] = 0
         if event["kind"] == Kind.OUTCOME:
             event["outcome_type"] = draw(st.integers(1, 6))
+            continue
+        if event["kind"] == Kind.ERASE:
+            event["original_transaction_tag"] = 10**6 + row
             continue
         event["transaction_type"] = draw(st.sampled_from([1, 1, 2, 5, 7]))
         if event["transaction_type"] != TransactionType.LOGIN:

@@ -15,6 +15,7 @@ import typer
 
 from riskengine.cli import failures
 from riskengine.cli.demo import command as demo
+from riskengine.cli.erase import erase
 from riskengine.cli.features import features_list
 from riskengine.cli.history import history_import, history_load
 from riskengine.cli.init import init
@@ -84,6 +85,7 @@ _add(
     "Train a model on a history.",
     "riskengine train history.parquet --config starter --name mine --activate",
 )
+_add(APP, "erase", erase, "Erase a person from the engine.", "riskengine erase starter --card card-4711")
 _POLICY = _group("policy", "Check rules before they go live: check, test.")
 _add(_POLICY, "check", policy_check, "Tell every mistake, with its place.", "riskengine policy check starter")
 _add(_POLICY, "test", policy_test, "Run the cases of policy_cases/.", "riskengine policy test starter")

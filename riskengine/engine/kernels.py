@@ -9,11 +9,14 @@ INVARIANT: nothing here depends on the length of the batch. Called by `engine.pi
 
 import numpy as np
 
+from riskengine.engine.erasure.kernels import erase_tags
+from riskengine.engine.recent.kernels import move_horizon
 from riskengine.enums import DecisionFlag, Kind, Stage
 from riskengine.jit import kernel
 from riskengine.linkage.kernels import linkage_event
 from riskengine.tables.kernels import entity_find, entity_touch
 from riskengine.tables.layout import (
+    COUNTER_HORIZON_US,
     COUNTER_LATE_DROPPED,
     COUNTER_NEWEST_US,
     FLAG_THINNED,
@@ -44,6 +47,7 @@ _TIME = EVENT_WORD["event_time_us"]
 _KIND = EVENT_WORD["kind"]
 _SKIP = EVENT_WORD["skip_stages"]
 _OUTCOME = int(Kind.OUTCOME)
+_ERASE = int(Kind.ERASE)
 _SCORE = int(Kind.SCORE)
 _VELOCITY = int(Stage.VELOCITY)
 _LINKAGE = int(Stage.LINKAGE)
@@ -207,7 +211,7 @@ def touch_entities(heads, entities, time_us):
 @kernel(
     "int64(int64[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[::1], int64[:,::1], int64[:,::1],"
     " int64[:,::1], int64[:,::1], int64[::1], int32[::1], int64[:,::1], int64[::1], int64[:,::1], int64[::1], int64[::1],"
-    " int64[:,::1], float64[:,::1], uint8[:,::1], int64[::1], int64[::1], int64)"
+    " int64[:,::1], int64[::1], float64[:,::1], uint8[:,::1], int64[::1], int64[::1], int64, boolean)"
 )
 def fold_events(
     events,
@@ -228,11 +232,13 @@ def fold_events(
     free,
     counters,
     nodes,
+    seen_times,
     features,
     valid,
     flags,
     entities,
     lateness_us,
+    answers,
 ):
     """Folds a batch in order and writes the features of each event as of that event.
 
@@ -244,11 +250,13 @@ def fold_events(
         links, link_columns: the linkage plan.
         slot_tags … counters: the store; changed.
         nodes: int64[N, NODE_WORDS]; changed.
+        seen_times: int64[R], as of `move_horizon`; changed.
         features: float64[n, F], written where present.
         valid: uint8[n, F], 1 where present.
         flags: int64[n], written: FOLDED and APPROXIMATE.
         entities: int64[entity types], scratch.
         lateness_us: How much older than the newest an event may be and still be folded, microseconds.
+        answers: Whether features are wanted at all; recovery wants none. The state is the same either way.
 
     Returns:
         The number of events folded.
@@ -257,15 +265,22 @@ def fold_events(
     for row in range(len(events)):
         flags[row] = 0
         time_us = events[row, _TIME]
+        move_horizon(counters, seen_times, time_us)
+        if events[row, _KIND] == _ERASE:
+            flags[row] = _FOLDED
+            if erase_tags(slot_tags, slot_entities, heads, arena, types, relations, events[row]):
+                flags[row] |= _MATCHED
+            continue
         outcome = events[row, _KIND] == _OUTCOME
         fold = time_us >= counters[COUNTER_NEWEST_US] or counters[COUNTER_NEWEST_US] - time_us <= lateness_us
+        fold = fold and time_us > counters[COUNTER_HORIZON_US]
         if fold:
             folded += 1
             flags[row] |= _FOLDED
             counters[COUNTER_NEWEST_US] = max(counters[COUNTER_NEWEST_US], time_us)
         else:
             counters[COUNTER_LATE_DROPPED] += 1
-        scored = events[row, _KIND] == _SCORE
+        scored = answers and events[row, _KIND] == _SCORE
         read = scored and (events[row, _SKIP] & _VELOCITY) == 0
         tags = events[row, TAG_WORD_FIRST : TAG_WORD_FIRST + len(entities)]
         resolve_entities(slot_tags, slot_entities, heads, arena, types, free, counters, tags, time_us, fold, entities)

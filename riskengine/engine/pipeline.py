@@ -87,11 +87,12 @@ class Pipeline:
         self._margin = np.zeros(rows)
         self._probability = np.zeros(rows)
 
-    def fold(self, events: WordMatrix) -> tuple[Features, Valid, npt.NDArray[np.int64]]:
+    def fold(self, events: WordMatrix, *, answers: bool = True) -> tuple[Features, Valid, npt.NDArray[np.int64]]:
         """Folds a batch, and computes the features of its scored rows.
 
         Args:
             events: int64[n, EVENT_WORDS] with their sequence, C-contiguous, at most `batch_rows_max` rows.
+            answers: Whether features are wanted; without, the state changes just so and the features are unspecified.
 
         Returns:
             Features float64[n, columns], valid uint8[n, columns] and DecisionFlag bits int64[n]: views that the next batch
@@ -124,13 +125,16 @@ class Pipeline:
             store.free,
             store.counters,
             self.state.nodes,
+            self.state.seen_times,
             features,
             valid,
             flags,
             self._entities,
             self._lateness_us,
+            answers,
         )
-        plan.derived.run(events, features, valid, features, valid)
+        if answers:
+            plan.derived.run(events, features, valid, features, valid)
         return features, valid, flags
 
     def apply(self, events: WordMatrix) -> WordMatrix:

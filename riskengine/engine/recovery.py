@@ -98,7 +98,7 @@ def fold_commits(pipeline: Pipeline, state: State, commits: Commits, *, rows_max
     """Folds journaled commands and remembers their decisions as they were given."""
     for first in range(0, len(commits.events), rows_max):
         events = commits.events[first : first + rows_max]
-        pipeline.fold(words(events))
+        pipeline.fold(words(events), answers=False)
         state.recent.remember(events, commits.decisions[first : first + rows_max])
     state.progress[PROGRESS_SEQUENCE] = commits.events["sequence"][-1]
     state.progress[PROGRESS_RECEIVED_US] = commits.events["received_time_us"][-1]

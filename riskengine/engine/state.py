@@ -28,6 +28,7 @@ class State:
         store: Entities with their windows and last-seen tables.
         nodes: int64[N, NODE_WORDS], components.
         recent: Recent decisions.
+        seen_times: int64[N], event times of as many commands as `recent` holds, microseconds.
         progress: int64[2], sequence (0 before the first) and received time (never falls) of the last command applied.
     """
 
@@ -40,6 +41,7 @@ class State:
         node_count = limits.entities_max * len(ENTITIES) if len(features.linkage.links) else 1
         self.nodes = np.zeros((node_count, linkage_layout.NODE_WORDS), np.int64)
         self.recent = RecentDecisions(limits.recent_decisions_max)
+        self.seen_times = np.zeros(limits.recent_decisions_max, np.int64)
         self.progress = np.zeros(2, np.int64)
 
     @property
@@ -50,7 +52,13 @@ class State:
     def digest(self) -> str:
         """Returns 32 hex digits over every byte of the state: equal states have equal digests. For tests and tools."""
         digest = hashlib.blake2b(digest_size=16)
-        arrays = {"progress": self.progress, **self.store.used(), "nodes": self.nodes, **self.recent.arrays()}
+        arrays = {
+            "progress": self.progress,
+            **self.store.used(),
+            "nodes": self.nodes,
+            "seen_times": self.seen_times,
+            **self.recent.arrays(),
+        }
         for name, array in arrays.items():
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(array).data)

@@ -151,6 +151,18 @@ def entity_find(slot_tags, slot_entities, types, type_index, tag):
 
 
 @kernel()
+def slot_fill(slot_tags, slot_entities, types, type_index, tag, entity):
+    """Writes a tag that is not there into the first free slot of its search."""
+    base = types[type_index, TYPE_SLOT_BASE]
+    mask = types[type_index, TYPE_SLOT_MASK]
+    slot = slot_home(tag, base, mask)
+    while slot_entities[slot] != 0:
+        slot = base + ((slot - base + 1) & mask)
+    slot_tags[slot] = tag
+    slot_entities[slot] = entity + 1
+
+
+@kernel()
 def slot_delete(slot_tags, slot_entities, types, type_index, tag):
     """Removes a tag and shifts later ones back, so that no tombstone stays. Touches the run of slots behind it.
 
@@ -278,11 +290,30 @@ def entity_touch(slot_tags, slot_entities, heads, arena, types, free, newest_us,
     heads[entity, HEAD_TAG] = tag
     heads[entity, HEAD_LAST_TIME] = time_us
     heads[entity, HEAD_FIRST_TIME] = time_us
-    base = types[type_index, TYPE_SLOT_BASE]
-    mask = types[type_index, TYPE_SLOT_MASK]
-    slot = slot_home(tag, base, mask)
-    while slot_entities[slot] != 0:
-        slot = base + ((slot - base + 1) & mask)
-    slot_tags[slot] = tag
-    slot_entities[slot] = entity + 1
+    slot_fill(slot_tags, slot_entities, types, type_index, tag, entity)
     return entity
+
+
+@kernel()
+def entity_rename(slot_tags, slot_entities, heads, types, type_index, tag, new_tag):
+    """Gives an entity another tag; its history stays.
+
+    Args:
+        slot_tags: int64[S].
+        slot_entities: int32[S].
+        heads: int64[E, words].
+        types: int64[T, TYPE_WORDS].
+        type_index: Row of ``types``.
+        tag: The tag it has, not 0.
+        new_tag: A tag that no entity of the type has, not 0.
+
+    Returns:
+        1 if there was such an entity, else 0. Costs two searches.
+    """
+    entity = entity_find(slot_tags, slot_entities, types, type_index, tag)
+    if entity < 0 or entity_find(slot_tags, slot_entities, types, type_index, new_tag) >= 0:
+        return 0
+    slot_delete(slot_tags, slot_entities, types, type_index, tag)
+    slot_fill(slot_tags, slot_entities, types, type_index, new_tag, entity)
+    heads[entity, HEAD_TAG] = new_tag
+    return 1

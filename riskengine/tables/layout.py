@@ -58,7 +58,9 @@ COUNTER_LATE_DROPPED: Final = 3
 COUNTER_NODES: Final = 4
 COUNTER_NODES_REFUSED: Final = 5
 COUNTER_THINNED: Final = 6
-COUNTER_WORDS: Final = 8
+COUNTER_COMMANDS: Final = 7
+COUNTER_HORIZON_US: Final = 8  # newest event time among the commands that idempotency has forgotten
+COUNTER_WORDS: Final = 10
 
 CLASSES: Final = 26
 """Size classes 8, 12, 16, 24, 32, 48 … words: at most half of a slab is unused, a quarter on average."""

@@ -67,6 +67,7 @@ def create_store(*, retentions_us: Sequence[int], relation_count_max: int, limit
         entity_base += limits.entities_max
     counters = np.zeros(layout.COUNTER_WORDS, np.int64)
     counters[layout.COUNTER_NEWEST_US] = MISSING
+    counters[layout.COUNTER_HORIZON_US] = MISSING
     counters[layout.COUNTER_ARENA_NEXT] = 1
     return Store(
         slot_tags=np.zeros(max(slot_base, 1), np.int64),

@@ -12,6 +12,7 @@ COMMANDS = [
     "score",
     "simulate",
     "train",
+    "erase",
     "history import",
     "history load",
     "policy check",

@@ -1,5 +1,6 @@
 """The fold against its plain definition, and what must not change a bit of it."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from riskengine.enums import DecisionFlag, IssuerOutcome, Kind, OutcomeType, Sta
 from riskengine.limits import EngineLimits
 from riskengine.tables import layout
 from riskengine.tables.layout import MEMORY_US
-from riskengine.types import US_PER_SECOND, words
+from riskengine.types import DECISION, US_PER_SECOND, empty_events, words
 from riskengine.velocity.plan import EVENT_FEATURES
 from riskengine.yamlfile import load_yaml, validate
 from tests.naive import engine as naive
@@ -70,14 +71,19 @@ def fold_all(pipeline: Pipeline, events: np.ndarray, *, batch: int) -> tuple[np.
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore[return-value]
 
 
-@given(events=numbered_streams())
+@given(events=numbered_streams(), ring_rows=st.sampled_from([2, 10, 64]))
 @settings(max_examples=150, deadline=None)
-def test_fold_agrees_with_its_definition(declared: tuple[FeaturesFile, FeatureSet], events: np.ndarray) -> None:
+def test_fold_agrees_with_its_definition(
+    declared: tuple[FeaturesFile, FeatureSet], events: np.ndarray, ring_rows: int
+) -> None:
     """Every feature of every scored event equals the O(n^2) definition, and is missing where that says so."""
     file, features = declared
-    expected, expected_flags = naive.fold_events(file, events, CONDITIONS, LIMITS.lateness_max_s * US_PER_SECOND)
+    limits = replace(LIMITS, recent_decisions_max=ring_rows)
+    expected, expected_flags = naive.fold_events(
+        file, events, CONDITIONS, LIMITS.lateness_max_s * US_PER_SECOND, ring_rows
+    )
 
-    values, valid, flags = fold_all(pipeline_of(features), events, batch=7)
+    values, valid, flags = fold_all(pipeline_of(features, limits), events, batch=7)
 
     own = own_columns(features)
     for row, answers in enumerate(expected):
@@ -152,6 +158,49 @@ def test_full_tables_evict_and_stay_within_bounds(declared: tuple[FeaturesFile, 
     assert types[:, layout.TYPE_LIVE].max() <= LIMITS.entities_max
     assert types[:, layout.TYPE_EVICTED_COLD].sum() > 0, "nothing was evicted, so the test shows nothing"
     assert one.state.digest() == other.state.digest()
+
+
+def test_erased_tag_is_nowhere_and_its_history_stays(declared: tuple[FeaturesFile, FeatureSet]) -> None:
+    """After an erasure no word of the state is the tag, and whatever had it has the tombstone."""
+    _, features = declared
+    events = stream_of(300, seed=8, entity_count=20)
+    tag, tombstone = int(events["account_tag"][7]), 0x1234_5678_9ABC_DEF1
+    erase = empty_events(1)
+    erase["kind"], erase["event_time_us"], erase["account_tag"] = Kind.ERASE, events["event_time_us"][-1], tag
+    erase["original_transaction_tag"], erase["request_key"] = tombstone, 9_999
+    pipeline = pipeline_of(features)
+    fold_all(pipeline, events, batch=64)
+    pipeline.state.recent.remember(events, np.zeros(len(events), DECISION))
+    known = [int((array.view(np.uint64) == tag).sum()) for array in wide_arrays(pipeline.state)]
+
+    _, _, flags = fold_all(pipeline, erase, batch=1)
+    pipeline.state.recent.remember(erase, np.zeros(1, DECISION))
+
+    assert int(DecisionFlag.FOLDED | DecisionFlag.MATCHED) == flags[0]
+    left = [int((array.view(np.uint64) == tag).sum()) for array in wide_arrays(pipeline.state)]
+    moved = [int((array.view(np.uint64) == tombstone).sum()) for array in wide_arrays(pipeline.state)]
+    assert not any(left)
+    assert sum(known) > 3
+    assert sum(known) + 1 == sum(moved), "what had the tag, and the command itself in the ring"
+
+
+def wide_arrays(state: State) -> list[np.ndarray]:
+    """Returns every array of the state that may hold tags."""
+    arrays = {**state.store.used(), **state.recent.arrays()}
+    return [np.ascontiguousarray(array) for array in arrays.values() if array.dtype == np.int64]
+
+
+def test_fold_without_answers_leaves_the_same_state(declared: tuple[FeaturesFile, FeatureSet]) -> None:
+    """Recovery wants no features: the state is the same bit for bit as that of scoring."""
+    _, features = declared
+    events = stream_of(500, seed=9)
+    scoring, recovering = pipeline_of(features), pipeline_of(features)
+
+    fold_all(scoring, events, batch=64)
+    for first in range(0, len(events), 100):
+        recovering.fold(words(events[first : first + 100]), answers=False)
+
+    assert scoring.state.digest() == recovering.state.digest()
 
 
 def test_skipped_stages_change_no_state(declared: tuple[FeaturesFile, FeatureSet]) -> None:

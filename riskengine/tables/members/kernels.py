@@ -19,6 +19,7 @@ from riskengine.tables.layout import (
     FLAG_RELATION_FULL,
     HEAD_FLAGS,
     HEAD_LAST_TIME,
+    HEAD_TAG,
     META_CLASS_SHIFT,
     META_COUNT_MASK,
     READ_COLUMN,
@@ -31,6 +32,8 @@ from riskengine.tables.layout import (
     RELATION_READS,
     RELATION_TYPE,
     RELATION_WORD,
+    TYPE_ENTITY_BASE,
+    TYPE_USED,
 )
 
 
@@ -112,6 +115,41 @@ def relation_count(heads, arena, entity, word, since_us):
         if arena[offset + index * RELATION_ENTRY_WORDS + ENTRY_LAST] > since_us:
             seen += 1
     return seen
+
+
+@kernel()
+def relations_rename(heads, arena, types, relations, member_type, tag, new_tag):
+    """Gives a member another tag in every last-seen table that may hold it.
+
+    Args:
+        heads: int64[E, words].
+        arena: int64[A].
+        types: int64[T, TYPE_WORDS].
+        relations: int64[R, RELATION_WORDS].
+        member_type: The member's entity type.
+        tag: The tag it has, not 0.
+        new_tag: A tag that nobody has, not 0.
+
+    Returns:
+        Entries renamed. Reads every entry of those tables once: some 10 ms for a million. For erasure, which is rare.
+    """
+    renamed = 0
+    for relation in range(len(relations)):
+        if relations[relation, RELATION_MEMBER] != member_type:
+            continue
+        owner = relations[relation, RELATION_TYPE]
+        word = relations[relation, RELATION_WORD]
+        base = types[owner, TYPE_ENTITY_BASE]
+        for entity in range(base, base + types[owner, TYPE_USED]):
+            if heads[entity, HEAD_TAG] == 0:
+                continue
+            count = heads[entity, word + 1] & META_COUNT_MASK
+            for index in range(count):
+                entry = heads[entity, word] + index * RELATION_ENTRY_WORDS
+                if arena[entry + ENTRY_TAG] == tag:
+                    arena[entry + ENTRY_TAG] = new_tag
+                    renamed += 1
+    return renamed
 
 
 @kernel()

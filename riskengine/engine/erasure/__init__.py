@@ -1,0 +1,1 @@
+"""Erasure of a person from the state; the command that asks for it is `Kind.ERASE`."""
