@@ -1,7 +1,7 @@
 """The few calls by which the journal touches the disk, so that tests can put a failing one in their place.
 
-INVARIANTS: every failure is an OSError; nothing is retried here. Called by `writer`, `segment`, `scan`; the other
-implementation is the simulated disk of the tests.
+INVARIANTS: every failure is an OSError, of a file that is not there a FileNotFoundError; nothing is retried here. Called
+by `writer`, `segment`, `scan`, `kept`; the other implementation is the simulated disk of the tests.
 """
 
 import os
@@ -20,8 +20,12 @@ class Disk(Protocol):
         """Returns the names in a folder, in no order; none if there is no folder."""
         ...
 
-    def read(self, path: Path) -> bytes:
-        """Returns a file's bytes."""
+    def read(self, path: Path, offset: int = 0, size_bytes: int | None = None) -> bytes:
+        """Returns a file's bytes from `offset` on, at most `size_bytes`, fewer where the file ends."""
+        ...
+
+    def size(self, path: Path) -> int:
+        """Returns a file's length, bytes."""
         ...
 
     def open(self, path: Path, *, create: bool) -> int:
@@ -52,6 +56,10 @@ class Disk(Protocol):
         """Renames a file; the new name must be free."""
         ...
 
+    def replace(self, old: Path, new: Path) -> None:
+        """Renames a file, over the one that has the new name, if any."""
+        ...
+
     def remove(self, path: Path) -> None:
         """Removes a file."""
         ...
@@ -73,9 +81,15 @@ class OsDisk:
         """Returns the names in a folder, in no order; none if there is no folder."""
         return os.listdir(folder) if folder.is_dir() else []
 
-    def read(self, path: Path) -> bytes:
-        """Returns a file's bytes."""
-        return path.read_bytes()
+    def read(self, path: Path, offset: int = 0, size_bytes: int | None = None) -> bytes:
+        """Returns a file's bytes from `offset` on, at most `size_bytes`, fewer where the file ends."""
+        with open(path, "rb", buffering=0) as file:
+            file.seek(offset)
+            return file.readall() if size_bytes is None else file.read(size_bytes)
+
+    def size(self, path: Path) -> int:
+        """Returns a file's length, bytes."""
+        return os.stat(path).st_size
 
     def open(self, path: Path, *, create: bool) -> int:
         """Opens a file for writing, readable by its owner only; never follows a link."""
@@ -107,6 +121,10 @@ class OsDisk:
         if new.exists():
             raise FileExistsError(f"{new.name} exists")
         os.rename(old, new)
+
+    def replace(self, old: Path, new: Path) -> None:
+        """Renames a file, over the one that has the new name, if any."""
+        os.replace(old, new)
 
     def remove(self, path: Path) -> None:
         """Removes a file."""

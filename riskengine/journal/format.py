@@ -3,7 +3,8 @@
 **Folder.** ``journal/`` under the data directory holds segments named ``SSSSSSSSSSSSSSSS-IIIIIIII.journal``: the
 sequence of the first event that the segment may hold (16 digits) and the segment's index, 0, 1, 2 ... (8 digits:
 activations take no sequence, so two segments may begin with the same one). ``spare.tmp`` is the next segment while it
-is being zeroed; it means nothing and is deleted at start.
+is being zeroed; it means nothing and is deleted at start. ``kept.json`` is the marker of trimming, see there. Other
+names mean nothing.
 
 **Segment.** A file of exactly `segment_bytes` bytes, all of them written as real zeros and synced before the file gets
 its name, so no later write changes its length or its blocks. It begins with a header of 72 bytes, little-endian::
@@ -52,9 +53,40 @@ No single bit, flipped in a whole frame, makes it look torn. What this cannot se
 very last answered frame, or the whole frame, turned to zeros by the disk reads as torn, as does some damage to the
 never written zeros behind the end. The latter is harmless: nothing that was ever written is dropped.
 
+**Trimming.** A journal may have lost its beginning on purpose. The marker ``kept.json`` then names the first segment
+that is kept, by its index, its first sequence and the hash of its header (16 hex digits), in exactly these bytes and a
+line feed::
+
+    {"version":1,"first_index":7,"first_sequence":812345,"header_hash":"0123456789abcdef"}
+
+Without a marker the first segment is that of index 0. To trim, the marker is written as ``kept.tmp`` and synced, renamed
+to ``kept.json`` (over the one before), and the folder synced; only then are older segments removed, the oldest first.
+After a crash at any step either the old marker holds and all it needs is there, or the new one does and older segments
+are left over: nobody reads them, and the next trimming removes them. ``kept.tmp`` means nothing. A marker is never torn,
+as it gets its name when it is whole: other bytes are corrupt, and so is a journal whose first kept segment is missing
+or has another header. A lost marker is noticed too: the first segment there is not that of index 0. A reader lists the
+folder between two equal readings of the marker, for somebody may be trimming while it looks.
+
+**Anchor.** A place between two frames: index of the segment, offset of the next frame, hash of what precedes, sequence of
+the next event. As the hash stands for all that precedes, an anchor names a place in one journal only. Who starts there
+reads nothing before it, but first proves that the frame which ends at the offset (or the segment's header, if it does)
+has that hash and leads to that sequence. If not, the anchor is of another journal, before what is kept, or ahead: what
+it stood on was lost with the power before it was synced. All three are told as corruption, and nothing is yielded.
+
+**Reading while somebody writes.** A write is not atomic for readers. Whoever reads a frame while it is being written sees
+any mixture of its bytes and zeros, and, if he reads slowly, even the frames behind it whole and it not. A segment that
+has a successor is never written again, and a frame that was proved stays as it is. So in the last segment
+
+- a reader at rest (recovery, `verify`) judges what follows the last sound frame by the rules above, but only after two
+  readings of it gave the same bytes: a write that stands still looks like one that ended early, which is torn;
+- a live reader (`live`) stops in silence where bytes that it has just read begin with no sound frame. Only if a valid
+  header lies behind that place, and the bytes there, read again, are no sound frame still, it is corrupt: frame n+1 is
+  written after frame n was synced, so at the second reading frame n was whole. Other damage at the very end is told when
+  something follows it, or by the next start.
+
 INVARIANTS: everything here is a pure function of its arguments. Every frame and every header is a multiple of 8 bytes.
 
-Called by `writer`, `segment`, `scan` and by tests that forge frames.
+Called by `writer`, `segment`, `kept`, `scan`, `ending`, `repair` and by tests that forge frames.
 """
 
 import struct
@@ -212,7 +244,7 @@ def crc_seed(journal_id: bytes) -> int:
     return crc32(journal_id)
 
 
-def chain_hash(head: bytes, trailer: bytes = b"") -> bytes:
+def chain_hash(head: bytes | bytearray, trailer: bytes | bytearray = b"") -> bytes:
     """Returns the 8-byte hash of a frame (its header and trailer) or of a segment (its header)."""
     return blake2b(head + trailer, digest_size=HASH_BYTES).digest()
 

@@ -1,9 +1,9 @@
-"""Reading a journal: recovery, replay and `journal verify` begin here.
+"""Reading a journal: recovery, replay, followers and `journal verify` begin here.
 
 INVARIANTS: what is yielded is in the order of the journal and proved by `scan`; the tail is known only when everything
 was read. Rows are fresh arrays that the caller may keep.
 
-Called by `engine` (recovery, followers), `cli` (verify, replay).
+Called by `engine` (recovery), the follower, `lab` (replay), `cli`.
 """
 
 from collections.abc import Iterator
@@ -16,10 +16,13 @@ from riskengine.errors import JournalCorrupt
 from riskengine.types import Array
 
 from .codec import CommitDecoder, decode_activation
-from .directory import segment_names
+from .directory import journal_folder
 from .disk import Disk, OsDisk
+from .extent import Extent
 from .format import FrameKind
-from .scan import Frame, Scan, Tail
+from .kept import SegmentInfo, journal_exists, segments, trim
+from .places import Anchor, Frame, Tail
+from .scan import Scan
 
 CHUNK_ROWS_MAX = 4096
 """4.6 MB of rows: larger chunks are slower, as they leave the cache and touch fresh pages."""
@@ -94,68 +97,138 @@ class Summary:
 
 
 class JournalReader:
-    """One pass over a journal, in chunks.
+    """A reader of a journal, in chunks. Iterating again goes on behind what was yielded last.
 
     Args:
         data_dir: The data directory.
         disk: Where to read.
+        start: Where to begin, e.g. the `position` of an earlier reader; None for the first segment that is kept.
+        live: Whether the journal is being written: a pass ends in silence at the first frame that is not whole, and
+            damage there is told only when something valid follows it. See `format`, "Reading while somebody writes".
         chunk_rows_max: Rows yielded together at most; at least one group commit is.
 
+    Attributes:
+        frame_count: Frames read so far.
+        frame_bytes: Their length.
+        event_frame_bytes: Length of those of events.
+
     Raises:
-        StartRefused: There is no journal, or a newer version of the engine wrote it.
+        StartRefused: There is no journal.
+        JournalCorrupt: The marker of trimming is damaged, or what it names is gone.
     """
 
-    def __init__(self, data_dir: Path, *, disk: Disk | None = None, chunk_rows_max: int = CHUNK_ROWS_MAX) -> None:
-        self._scan = Scan(disk or OsDisk(), data_dir)
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        disk: Disk | None = None,
+        start: Anchor | None = None,
+        live: bool = False,
+        chunk_rows_max: int = CHUNK_ROWS_MAX,
+    ) -> None:
+        self._disk = disk or OsDisk()
+        self._data_dir = data_dir
+        self._live = live
         self._chunk_rows_max = chunk_rows_max
+        self._start = start
+        self._scan = Scan(self._disk, data_dir, start=start, live=live)
+        self._begun = False
+        self._behind: Frame | None = None
+        self._extent: Extent | None = None
         self.frame_count = 0
         self.frame_bytes = 0
         self.event_frame_bytes = 0
 
     @property
     def segment_count(self) -> int:
-        """Segments of the journal."""
-        return self._scan.segment_count
+        """Segments that are kept."""
+        return len(self._scan.names)
 
     @property
     def tail(self) -> Tail:
-        """Where the journal ends; only after everything was read."""
-        assert self._scan.tail is not None, "the journal was read to its end"
+        """Where the journal ends; only after everything was read, and not of a live reader."""
+        assert self._scan.tail is not None, "the journal was read to its end, at rest"
         return self._scan.tail
 
-    def __iter__(self) -> Iterator[Commits | Activated]:
-        """Yields everything in order.
+    @property
+    def journal_id(self) -> bytes:
+        """The 16 bytes that name the journal.
 
         Raises:
-            JournalCorrupt: At the damage; what was yielded before it is right.
+            JournalCorrupt: The header of the segment that the pass starts in is damaged, or that segment is not there.
+            StartRefused: A newer version of the engine wrote it.
         """
+        return self._scan.first_header()[0].journal_id
+
+    @property
+    def position(self) -> Anchor:
+        """The place behind what was yielded last; where the pass starts if nothing was. Raises as `journal_id` does."""
+        if self._behind is not None:
+            return self._behind.end
+        return self._start or self._scan.first_header()[1]
+
+    def progress(self) -> tuple[int, int]:
+        """Returns the bytes from the start of this pass to `position`, and those to the end of the journal.
+
+        Both count what is in the files, not what is reserved in the last one. The end is that at the first call in a
+        pass.
+        """
+        if self._extent is None:
+            self._extent = Extent(self._disk, journal_folder(self._data_dir), self._scan.names, self._start)
+        return self._extent.read_of(self._behind)
+
+    def __iter__(self) -> Iterator[Commits | Activated]:
+        """Yields everything in order, from `position` on.
+
+        Raises:
+            JournalCorrupt: At the damage, after all that precedes it; or `start` is no place of this journal.
+            StartRefused: A newer version of the engine wrote a frame, or the journal was trimmed under the reader.
+        """
+        if self._begun:
+            self._start = self.position
+            self._scan = Scan(self._disk, self._data_dir, start=self._start, live=self._live)
+            self._behind = self._extent = None
+        self._begun = True
         decoder = CommitDecoder()
         gathered: list[Frame] = []
-        for frame in self._scan.frames():
-            self.frame_count += 1
-            self.frame_bytes += frame.size_bytes
-            if gathered and (
-                frame.kind == FrameKind.ACTIVATION or decoder.row_count + frame.row_count > self._chunk_rows_max
-            ):
-                yield _take(decoder, gathered)
-            if frame.kind == FrameKind.ACTIVATION:
-                yield _activated(frame)
-                continue
-            self.event_frame_bytes += frame.size_bytes
-            if not decoder.add(frame.body, first_sequence=frame.first_sequence, row_count=frame.row_count):
-                raise _meaningless(frame)
-            gathered.append(frame)
+        damage: JournalCorrupt | None = None
+        try:
+            for frame in self._scan.frames():
+                is_activation = frame.kind == FrameKind.ACTIVATION
+                if gathered and (is_activation or decoder.row_count + frame.row_count > self._chunk_rows_max):
+                    yield self._take(decoder, gathered)
+                if is_activation:
+                    activated = _activated(frame)
+                    self._count(1, frame.size_bytes, frame)
+                    yield activated
+                    continue
+                if not decoder.add(frame.body, first_sequence=frame.first_sequence, row_count=frame.row_count):
+                    raise _meaningless(frame)
+                gathered.append(frame)
+        except JournalCorrupt as error:
+            damage = error
         if gathered:
-            yield _take(decoder, gathered)
+            yield self._take(decoder, gathered)
+        if damage:
+            raise damage
 
+    def _take(self, decoder: CommitDecoder, gathered: list[Frame]) -> Commits:
+        """Unpacks the gathered frames and empties the list."""
+        frames = list(gathered)
+        gathered.clear()
+        taken = decoder.take()
+        if isinstance(taken, int):
+            raise _meaningless(frames[taken])
+        size_bytes = sum([frame.size_bytes for frame in frames])
+        self.event_frame_bytes += size_bytes
+        self._count(len(frames), size_bytes, frames[-1])
+        return Commits(*taken)
 
-def _take(decoder: CommitDecoder, gathered: list[Frame]) -> Commits:
-    """Unpacks the gathered frames and empties the list."""
-    taken = decoder.take()
-    if isinstance(taken, int):
-        raise _meaningless(gathered[taken])
-    gathered.clear()
-    return Commits(*taken)
+    def _count(self, frame_count: int, size_bytes: int, last: Frame) -> None:
+        """Notes what is about to be yielded."""
+        self.frame_count += frame_count
+        self.frame_bytes += size_bytes
+        self._behind = last
 
 
 def _activated(frame: Frame) -> Activated:
@@ -171,11 +244,6 @@ def _meaningless(frame: Frame) -> JournalCorrupt:
     return JournalCorrupt(
         "a frame body without meaning", file=frame.name, offset=frame.offset, sequence=frame.first_sequence
     )
-
-
-def journal_exists(data_dir: Path, *, disk: Disk | None = None) -> bool:
-    """Tells whether a data directory has a journal."""
-    return bool(segment_names(disk or OsDisk(), data_dir))
 
 
 def read_journal(data_dir: Path, *, disk: Disk | None = None) -> Iterator[Commits | Activated]:
@@ -230,11 +298,15 @@ def verify(data_dir: Path, *, disk: Disk | None = None) -> Summary:
 __all__ = [
     "CHUNK_ROWS_MAX",
     "Activated",
+    "Anchor",
     "Commits",
     "JournalReader",
+    "SegmentInfo",
     "Summary",
     "Tail",
     "journal_exists",
     "read_journal",
+    "segments",
+    "trim",
     "verify",
 ]

@@ -1,26 +1,24 @@
 """From the bytes of segments to frames that are proved: checksums, chain, order; where the journal ends, torn or not.
 
 INVARIANTS: a frame is yielded only when its header, body, place in the chain and sequence are right, so whatever comes
-out is a prefix of what was written. Damage raises `JournalCorrupt`; only what rules 2 to 4 of `format` call torn is
-dropped, with one warning. Nothing is written here.
+out is a part of what was written, without a gap. Damage raises `JournalCorrupt`; only what rules 2 to 4 of `format` call
+torn is dropped, with one warning. Nothing is written here.
 
-Called by `reader`.
+Called by `reader`, `writer`, `repair`.
 """
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from zlib import crc32
-
-import numpy as np
 
 from riskengine.errors import JournalCorrupt, StartRefused
 from riskengine.types import LAYOUT_VERSION
 
-from .directory import journal_folder, parse_segment_name, segment_names
+from .directory import journal_folder, parse_segment_name
 from .disk import Disk
+from .ending import Bytes, frame_headers, judge_bodyless, judge_headless, used_bytes
 from .format import (
     END_MAGIC,
     FORMAT_VERSION,
@@ -30,7 +28,6 @@ from .format import (
     FRAME_HEADER_BYTES,
     FRAME_MAGIC,
     NO_HASH,
-    SECTOR_BYTES,
     SEGMENT_HEADER_BYTES,
     TRAILER,
     TRAILER_BYTES,
@@ -38,177 +35,266 @@ from .format import (
     SegmentHeader,
     chain_hash,
     crc_seed,
-    is_frame_header,
 )
+from .kept import MARKER_NAME, kept_names, read_marker
+from .places import Anchor, Frame, Tail, frame_before
 
 logger = logging.getLogger(__name__)
 
+READINGS_MAX: Final = 8
+"""Readings of what follows the last frame before it is judged, if they never agree."""
+WINDOW_BYTES_MIN: Final = 64 * 1024
+WINDOW_BYTES_MAX: Final = 4 * 1024 * 1024
+"""What a live reader reads at once: little when nothing is new, much to catch up."""
 _KINDS = ((FrameKind.EVENTS.value, True), (FrameKind.ACTIVATION.value, False))
 """Kinds, and whether they have rows."""
-_CUT_END_MAGICS = tuple(END_MAGIC[:kept].ljust(len(END_MAGIC), b"\0") for kept in range(len(END_MAGIC)))
 
 
-class Frame(NamedTuple):
-    """One proved frame.
-
-    Attributes:
-        name: The segment's file name.
-        offset: First byte in the segment.
-        size_bytes: Length of the whole frame.
-        kind: `FrameKind`.
-        row_count: Events, 0 for an activation.
-        first_sequence: Sequence of the first event, or of the next one.
-        body: The serialized message, a view of the segment's bytes.
-    """
-
-    name: str
-    offset: int
-    size_bytes: int
-    kind: int
-    row_count: int
-    first_sequence: int
-    body: memoryview
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tail:
-    """Where the journal ends: what the writer needs to go on.
+class _Stop(NamedTuple):
+    """Where frames ended in a piece of a segment, as offsets in the piece.
 
     Attributes:
-        segment: Header of the last segment.
-        offset: Where the next frame goes, bytes.
-        next_sequence: Sequence of the next event.
-        chain_hash: Hash of the last frame, or of the segment's header if it has none.
-        last_frame: Bytes of the last segment's last frame, which ends at `offset`; empty if it has none.
-        torn_bytes: Bytes from `offset` on, beyond which all is zero: the remains of a torn frame, 0 for none.
+        start: Where the next frame is expected.
+        end: End of the frame at `start`, if its header is valid, else -1. May be beyond the piece.
     """
 
-    segment: SegmentHeader
-    offset: int
-    next_sequence: int
-    chain_hash: bytes
-    last_frame: bytes
-    torn_bytes: int
+    start: int
+    end: int
 
 
 class Scan:
-    """One pass over all frames of a journal.
+    """One pass over the frames of a journal.
 
     Args:
         disk: Where to read.
         data_dir: The data directory.
+        start: Where to begin; None for the first segment that is kept.
+        live: Whether somebody may be writing; see `format`, "Reading while somebody writes".
+
+    Attributes:
+        names: Files of the journal that are kept, in order.
+        tail: Set when a pass that is not live has ended.
 
     Raises:
-        StartRefused: There is no journal, or a newer version of the engine wrote it.
+        StartRefused: There is no journal.
+        JournalCorrupt: The marker of trimming is damaged, or what it names is gone.
     """
 
-    def __init__(self, disk: Disk, data_dir: Path) -> None:
+    def __init__(self, disk: Disk, data_dir: Path, *, start: Anchor | None = None, live: bool = False) -> None:
         self._disk = disk
+        self._data_dir = data_dir
         self._folder = journal_folder(data_dir)
-        self._names = segment_names(disk, data_dir)
-        if not self._names:
-            raise StartRefused(f"there is no journal in {self._folder}")
+        self._start = start
+        self._live = live
+        self._kept, self.names = kept_names(disk, data_dir)
         self._header: SegmentHeader | None = None
-        self._sequence = 1
+        self._sequence = self._kept.first_sequence if self._kept else 1
         self._hash = NO_HASH
-        self.segment_count = len(self._names)
+        self._last_frame = b""
         self.tail: Tail | None = None
-        """Set when the pass has ended."""
+        if not self.names:
+            if self._kept:
+                raise self._corrupt("all segments are missing", MARKER_NAME, 0)
+            raise StartRefused(f"there is no journal in {self._folder}")
 
-    def frames(self) -> Iterator[Frame]:
-        """Yields every frame in order and sets `tail` at the end.
+    def first_header(self) -> tuple[SegmentHeader, Anchor]:
+        """Returns the header of the first segment of the pass, checked, and the place behind it.
 
         Raises:
-            JournalCorrupt: See `format`, "End".
-            StartRefused: A newer version of the engine wrote a frame.
+            JournalCorrupt: It is damaged, or `start` names a segment that is not there.
+            StartRefused: A newer version of the engine wrote it.
         """
-        for name in self._names:
-            data = self._disk.read(self._folder / name)
-            self._header = self._check_segment(name, data)
-            yield from self._segment_frames(name, data, is_last=name == self._names[-1])
+        name = self._names_of_pass()[0]
+        header, head = self._read_header(name)
+        return header, Anchor(header.index, SEGMENT_HEADER_BYTES, chain_hash(head), header.first_sequence)
 
-    def _check_segment(self, name: str, data: bytes) -> SegmentHeader:
-        """Checks a segment's header, length, name and place, and returns the header."""
-        header = SegmentHeader.unpack(data[:SEGMENT_HEADER_BYTES])
+    def frames(self) -> Iterator[Frame]:
+        """Yields every frame in order and sets `tail` at the end, if the pass is not live.
+
+        Raises:
+            JournalCorrupt: See `format`, "End"; or the start is not a place of this journal.
+            StartRefused: A newer version of the engine wrote a frame, or the journal was trimmed under the reader.
+        """
+        names = self._names_of_pass()
+        for name in names:
+            is_last = name == names[-1]
+            header, head = self._read_header(name)
+            base = SEGMENT_HEADER_BYTES
+            if self._start and self._header is None:
+                self._check_start(name, header, head, self._start)
+                base = self._start.offset
+            else:
+                self._check_place(name, header)
+                self._hash = chain_hash(head)
+                self._last_frame = b""
+            self._header = header
+            if is_last and self._live:
+                yield from self._live_frames(name, base)
+            else:
+                yield from self._segment_frames(name, base, is_last=is_last)
+
+    def _names_of_pass(self) -> list[str]:
+        """Returns the names from the one on that the pass starts in."""
+        if self._start is None:
+            return self.names
+        for position, name in enumerate(self.names):
+            parsed = parse_segment_name(name)
+            if parsed and parsed[1] == self._start.segment_index:
+                return self.names[position:]
+        raise self._misplaced(self.names[-1])
+
+    def _read_header(self, name: str) -> tuple[SegmentHeader, bytes]:
+        """Returns a segment's header, checked with the file's length and name, and its bytes."""
+        head = self._read(name, 0, SEGMENT_HEADER_BYTES)
+        header = SegmentHeader.unpack(head)
         if header is None:
             raise self._corrupt("no valid segment header", name, 0)
         self._check_version(name, header.format_version, header.layout_version)
-        if len(data) != header.segment_bytes:
-            raise self._corrupt(f"the file has {len(data)} bytes instead of {header.segment_bytes}", name, len(data))
+        size_bytes = self._size(name)
+        if size_bytes != header.segment_bytes:
+            raise self._corrupt(f"the file has {size_bytes} bytes instead of {header.segment_bytes}", name, size_bytes)
         if parse_segment_name(name) != (header.first_sequence, header.index):
             raise self._corrupt("the header belongs to another file name", name, 0)
+        kept = self._kept
+        if name == self.names[0] and header.index != (kept.first_index if kept else 0):
+            raise self._corrupt("the segment before this one is missing", name, 0)
+        if kept and header.index == kept.first_index and chain_hash(head) != kept.header_hash:
+            raise self._corrupt(f"the header is not the one that {MARKER_NAME} tells", name, 0)
+        return header, head
+
+    def _check_place(self, name: str, header: SegmentHeader) -> None:
+        """Checks that a segment follows what was read before it."""
         before = self._header
-        if header.index != (before.index + 1 if before else 0):
+        if before is None and self._kept:
+            return
+        if before and header.index != before.index + 1:
             raise self._corrupt("the segment before this one is missing", name, 0)
         if before and header.journal_id != before.journal_id:
             raise self._corrupt("the segment belongs to another journal", name, 0)
         if header.previous_hash != self._hash or header.first_sequence != self._sequence:
             raise self._corrupt("the segment does not follow the last frame before it", name, 0)
-        self._hash = chain_hash(data[:SEGMENT_HEADER_BYTES])
-        return header
 
-    def _segment_frames(self, name: str, data: bytes, *, is_last: bool) -> Iterator[Frame]:
-        """Yields the frames of one segment; at its end, sets `tail` if it is the last.
+    def _check_start(self, name: str, header: SegmentHeader, head: bytes, start: Anchor) -> None:
+        """Proves that the pass starts at a place of this journal, and takes over what precedes it."""
+        if start.offset == SEGMENT_HEADER_BYTES:
+            found = start.chain_hash == chain_hash(head) and start.next_sequence == header.first_sequence
+        else:
+            self._last_frame = self._frame_before(name, header, start)
+            found = bool(self._last_frame)
+        if not found:
+            raise self._misplaced(name)
+        self._sequence, self._hash = start.next_sequence, start.chain_hash
+
+    def _frame_before(self, name: str, header: SegmentHeader, start: Anchor) -> bytes:
+        """Returns the frame that ends where the pass starts; nothing if there is none, or another."""
+        end, seed = start.offset, crc_seed(header.journal_id)
+        if end % 8 or not SEGMENT_HEADER_BYTES < end <= header.segment_bytes:
+            return b""
+        for reach_bytes in (WINDOW_BYTES_MIN, FRAME_BYTES_MAX):
+            base = max(SEGMENT_HEADER_BYTES, end - reach_bytes)
+            found = frame_before(self._read(name, base, end - base), start, seed=seed)
+            if found:
+                return found
+        return b""
+
+    def _segment_frames(self, name: str, base: int, *, is_last: bool) -> Iterator[Frame]:
+        """Yields the frames of one segment from `base` on; at its end, sets `tail` if it is the last."""
+        assert self._header is not None
+        data = self._read(name, base)
+        for reading in range(READINGS_MAX):
+            stop = yield from self._sound_frames(name, data, base)
+            if not is_last or reading == READINGS_MAX - 1 or not used_bytes(data, stop.start):
+                break
+            again = self._read(name, base + stop.start)
+            if len(data) - stop.start == len(again) and data.endswith(again):
+                break  # Nobody writes: what follows may be judged.
+            data, base = again, base + stop.start
+        offset = base + stop.start
+        if stop.end < 0:
+            torn = judge_headless(data, stop.start, base=base, seed=crc_seed(self._header.journal_id))
+        else:
+            torn = judge_bodyless(data, stop.start, stop.end, base=base)
+        if isinstance(torn, str):
+            raise self._corrupt(torn, name, offset)
+        if torn and not is_last:
+            raise self._corrupt("damage in a segment that has a successor", name, offset)
+        if torn:
+            logger.warning(
+                "journal %s: dropped a torn frame at byte %d, before sequence %d: it was never answered",
+                name,
+                offset,
+                self._sequence,
+            )
+        if is_last:
+            self.tail = Tail(
+                segment=self._header,
+                offset=offset,
+                next_sequence=self._sequence,
+                chain_hash=self._hash,
+                last_frame=self._last_frame,
+                torn_bytes=torn,
+            )
+
+    def _live_frames(self, name: str, base: int) -> Iterator[Frame]:
+        """Yields the frames of the last segment from `base` on that are whole, in windows that are read anew."""
+        assert self._header is not None
+        seed = crc_seed(self._header.journal_id)
+        window_bytes = WINDOW_BYTES_MIN
+        overtaken = False
+        while True:
+            data = self._read(name, base, window_bytes)
+            stop = yield from self._sound_frames(name, data, base)
+            base += stop.start
+            if stop.end > len(data):
+                window_bytes = stop.end - stop.start + WINDOW_BYTES_MIN
+            elif stop.start:
+                window_bytes = max(window_bytes, min(4 * stop.start, WINDOW_BYTES_MAX))
+            elif overtaken:
+                raise self._corrupt("a damaged frame, with a valid one behind it,", name, base)
+            elif next(frame_headers(data, 1, seed=seed), -1) < 0:
+                return
+            overtaken = not stop.start and stop.end <= len(data)
+
+    def _sound_frames(self, name: str, data: Bytes, base: int) -> Generator[Frame, None, _Stop]:
+        """Yields the frames at the beginning of a piece of a segment, and returns where they end.
 
         One function without helpers on the way of a sound frame: 2 us a frame are 0.25 us an event when groups are
         small.
         """
         assert self._header is not None
         view, seed, end_max = memoryview(data), crc_seed(self._header.journal_id), len(data)
-        start = last_start = SEGMENT_HEADER_BYTES
-        torn_bytes = 0
+        start, last_start, stopped_end = 0, -1, -1
         while end_max - start >= FRAME_HEADER_BYTES + TRAILER_BYTES:
             fields = FRAME_HEADER.unpack_from(view, start)
             magic, version, kind, body_bytes, row_count, layout_version, first_sequence, previous_hash, crc = fields
             if magic != FRAME_MAGIC or crc != crc32(view[start : start + FRAME_FIELDS_BYTES], seed):
-                torn_bytes = self._judge_headless(name, data, start, seed=seed)
                 break
             body_start = start + FRAME_HEADER_BYTES
             body_end = body_start + ((body_bytes + 7) & ~7)
             end = body_end + TRAILER_BYTES
             if version != FORMAT_VERSION or layout_version > LAYOUT_VERSION:
                 self._check_version(name, version, layout_version)
-            if previous_hash != self._hash or first_sequence != self._sequence or end > end_max:
-                raise self._corrupt("a frame that does not follow the one before it", name, start)
+            if previous_hash != self._hash or first_sequence != self._sequence:
+                raise self._corrupt("a frame that does not follow the one before it", name, base + start)
             if (kind, row_count > 0) not in _KINDS:
-                raise self._corrupt(f"a frame of kind {kind} with {row_count} rows", name, start)
+                raise self._corrupt(f"a frame of kind {kind} with {row_count} rows", name, base + start)
+            if end > end_max:
+                if base + end > self._header.segment_bytes:
+                    raise self._corrupt("a frame that goes beyond its segment", name, base + start)
+                stopped_end = end
+                break
             body_crc, end_magic = TRAILER.unpack_from(view, body_end)
             if end_magic != END_MAGIC or body_crc != crc32(view[body_start:body_end], crc):
-                torn_bytes = self._judge_bodyless(name, data, start, end)
+                stopped_end = end
                 break
             self._sequence += row_count
-            self._hash = chain_hash(data[start:body_start], data[body_end:end])
+            self._hash = frame_hash = chain_hash(data[start:body_start], data[body_end:end])
             body = view[body_start : body_start + body_bytes]
-            yield Frame(name, start, end - start, kind, row_count, first_sequence, body)
+            yield Frame(name, base + start, end - start, kind, row_count, first_sequence, frame_hash, body)
             start, last_start = end, start
-        else:
-            if any(data[start:]):
-                raise self._corrupt("bytes where no frame fits", name, start)
-        self._end_segment(name, data, last_start, start, torn_bytes=torn_bytes, is_last=is_last)
-
-    def _end_segment(
-        self, name: str, data: bytes, last_start: int, end: int, *, torn_bytes: int, is_last: bool
-    ) -> None:
-        """Tells of a torn frame, which only the last segment may have, and sets `tail`."""
-        if torn_bytes and not is_last:
-            raise self._corrupt("damage in a segment that has a successor", name, end)
-        if torn_bytes:
-            logger.warning(
-                "journal %s: dropped a torn frame at byte %d, before sequence %d: it was never answered",
-                name,
-                end,
-                self._sequence,
-            )
-        if is_last:
-            assert self._header is not None
-            self.tail = Tail(
-                segment=self._header,
-                offset=end,
-                next_sequence=self._sequence,
-                chain_hash=self._hash,
-                last_frame=data[last_start:end],
-                torn_bytes=torn_bytes,
-            )
+        if last_start >= 0:
+            self._last_frame = bytes(data[last_start:start])
+        return _Stop(start, stopped_end)
 
     def _check_version(self, name: str, version: int, layout_version: int) -> None:
         """Refuses what a newer engine wrote."""
@@ -218,63 +304,33 @@ class Scan:
                 f"(format {version}, layout {layout_version}); start that version, or a newer one"
             )
 
-    def _judge_headless(self, name: str, data: bytes, offset: int, *, seed: int) -> int:
-        """Decides what bytes without a valid frame header are (rules 1, 3, 4 and 5 of `format`).
+    def _read(self, name: str, offset: int, size_bytes: int | None = None) -> bytes:
+        """Reads a part of a segment."""
+        try:
+            return self._disk.read(self._folder / name, offset, size_bytes)
+        except FileNotFoundError:
+            raise self._gone(name) from None
 
-        Returns:
-            0 at the end of the journal, else the bytes that a torn frame left.
-        """
-        used_bytes = _used_bytes(data, offset)
-        if used_bytes == 0:
-            return 0
-        if used_bytes < FRAME_HEADER_BYTES and data.startswith(FRAME_MAGIC[:used_bytes], offset):
-            return used_bytes
-        sector_end = _sector_end(offset)
-        chunks = [data[offset:sector_end]]
-        if offset + FRAME_HEADER_BYTES > sector_end:
-            chunks.append(data[sector_end : sector_end + SECTOR_BYTES])
-        if all(any(chunk) for chunk in chunks):
-            raise self._corrupt("a damaged frame header", name, offset)
-        if used_bytes > FRAME_BYTES_MAX:
-            raise self._corrupt("bytes beyond the end of the journal", name, offset + used_bytes)
-        view = memoryview(data)
-        later = data.find(FRAME_MAGIC, offset)
-        while 0 <= later <= len(data) - FRAME_HEADER_BYTES:
-            if is_frame_header(view, later, seed=seed):
-                raise self._corrupt("a missing frame, with a valid one behind it,", name, offset)
-            later = data.find(FRAME_MAGIC, later + 1)
-        return used_bytes
+    def _size(self, name: str) -> int:
+        """Returns the length of a segment."""
+        try:
+            return self._disk.size(self._folder / name)
+        except FileNotFoundError:
+            raise self._gone(name) from None
 
-    def _judge_bodyless(self, name: str, data: bytes, offset: int, end: int) -> int:
-        """Decides what a frame with a valid header and a damaged body is (rules 2 and 5 of `format`).
+    def _gone(self, name: str) -> StartRefused | JournalCorrupt:
+        """Returns the error for a file that was there a moment ago."""
+        kept, parsed = read_marker(self._disk, self._data_dir), parse_segment_name(name)
+        if kept and parsed and parsed[1] < kept.first_index:
+            return StartRefused(f"journal {name} was trimmed while it was read; read the journal again")
+        return self._corrupt("the file is missing", name, 0)
 
-        Returns:
-            The bytes that a torn frame left.
-        """
-        if _used_bytes(data, end):
-            raise self._corrupt("a damaged frame, with bytes behind it,", name, offset)
-        if data[end - len(END_MAGIC) : end] in _CUT_END_MAGICS:
-            return end - offset
-        start = offset
-        while start < end:
-            chunk_end = min(_sector_end(start), end)
-            if not any(data[start:chunk_end]):
-                return end - offset
-            start = chunk_end
-        raise self._corrupt("a damaged frame body", name, offset)
+    def _misplaced(self, name: str) -> JournalCorrupt:
+        """Returns the error for a start that is no place of this journal."""
+        assert self._start is not None
+        what = "the place to start from is of another journal, before what is kept, or ahead of what is there,"
+        return JournalCorrupt(what, file=name, offset=self._start.offset, sequence=self._start.next_sequence)
 
     def _corrupt(self, what: str, name: str, offset: int) -> JournalCorrupt:
         """Returns the error for damage at a place; the frames before it were right."""
         return JournalCorrupt(what, file=name, offset=offset, sequence=self._sequence)
-
-
-def _sector_end(offset: int) -> int:
-    """Returns the end of the sector that the byte at `offset` is in."""
-    return (offset // SECTOR_BYTES + 1) * SECTOR_BYTES
-
-
-def _used_bytes(data: bytes, offset: int) -> int:
-    """Returns the number of bytes from `offset` on up to the last one that is not zero."""
-    if not np.frombuffer(data[: len(data) & ~7], np.int64)[offset // 8 :].any():
-        return 0
-    return len(data[offset:].rstrip(b"\0"))

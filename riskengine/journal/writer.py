@@ -21,7 +21,7 @@ from riskengine.errors import JournalFault, JournalFull, StartRefused
 from riskengine.types import WordMatrix
 
 from .codec import CommitEncoder, encode_activation
-from .directory import journal_folder, segment_names
+from .directory import journal_folder
 from .disk import Disk, OsDisk
 from .format import (
     ACTIVATION_BYTES_MAX,
@@ -41,7 +41,9 @@ from .format import (
     events_frame_bytes_max,
     seal_frame,
 )
-from .scan import Scan, Tail
+from .kept import journal_exists
+from .places import Tail
+from .scan import Scan
 from .segment import STEP_BYTES, Spare
 
 logger = logging.getLogger(__name__)
@@ -110,7 +112,7 @@ class JournalWriter:
         """
         assert len(journal_id) == JOURNAL_ID_BYTES, "a journal id has 16 bytes"
         writer = cls(disk or OsDisk(), data_dir, segment_bytes=segment_bytes)
-        if segment_names(writer._disk, data_dir):
+        if journal_exists(data_dir, disk=writer._disk):
             raise StartRefused(f"there is a journal in {writer._folder} already")
         writer._guard(writer._disk.make_folder, writer._folder)
         writer._guard(writer._spare.discard)

@@ -3,10 +3,11 @@
 Called by tests/journal.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from riskengine.journal.disk import Disk
-from riskengine.journal.reader import Activated, JournalReader
+from riskengine.journal.reader import Activated, Commits, JournalReader
 from riskengine.journal.writer import JournalWriter
 from riskengine.types import Array, words
 from tests.journal import rows
@@ -43,12 +44,18 @@ def items_of(events: Array, decisions: Array) -> list[Item]:
     return [(int(event["sequence"]), event.tobytes() + decision.tobytes()) for event, decision in pairs]
 
 
+def items_in(item: Commits | Activated) -> list[Item]:
+    """Returns what a reader yielded as items."""
+    if isinstance(item, Activated):
+        return [(-item.revision, item.content)]
+    return items_of(item.events, item.decisions)
+
+
+def flat(read: Iterable[Commits | Activated]) -> list[Item]:
+    """Returns all that a reader yields."""
+    return [each for item in read for each in items_in(item)]
+
+
 def read(data_dir: Path, *, disk: Disk | None = None, chunk_rows_max: int = 4096) -> list[Item]:
     """Returns all that a journal holds."""
-    items: list[Item] = []
-    for item in JournalReader(data_dir, disk=disk, chunk_rows_max=chunk_rows_max):
-        if isinstance(item, Activated):
-            items.append((-item.revision, item.content))
-        else:
-            items += items_of(item.events, item.decisions)
-    return items
+    return flat(JournalReader(data_dir, disk=disk, chunk_rows_max=chunk_rows_max))

@@ -84,6 +84,18 @@ class PowerLoss(Exception):
     """The process is gone."""
 
 
+def stop_after(calls: int) -> Callable[[str], None]:
+    """Returns a hook that ends the process at a call to come."""
+    left = [calls]
+
+    def hook(name: str) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise PowerLoss(name)
+
+    return hook
+
+
 class SimulatedDisk:
     """A disk in memory, after whose power loss any unsynced sectors and folder changes may be missing.
 
@@ -128,8 +140,17 @@ class SimulatedDisk:
     def names(self, folder: Path) -> list[str]:
         return [path.name for path in self.entries if path.parent == folder]
 
-    def read(self, path: Path) -> bytes:
-        return bytes(self.entries[path].cache)
+    def read(self, path: Path, offset: int = 0, size_bytes: int | None = None) -> bytes:
+        cache = self._inode(path).cache
+        return bytes(cache[offset:] if size_bytes is None else cache[offset : offset + size_bytes])
+
+    def size(self, path: Path) -> int:
+        return len(self._inode(path).cache)
+
+    def _inode(self, path: Path) -> Inode:
+        if path not in self.entries:
+            raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+        return self.entries[path]
 
     def open(self, path: Path, *, create: bool) -> int:
         if create == (path in self.entries):
@@ -172,7 +193,13 @@ class SimulatedDisk:
         self._change({new if path == old else path: inode for path, inode in self.entries.items()})
         self.on_call("rename")
 
+    def replace(self, old: Path, new: Path) -> None:
+        entries = {path: inode for path, inode in self.entries.items() if path != old}
+        self._change({**entries, new: self._inode(old)})
+        self.on_call("replace")
+
     def remove(self, path: Path) -> None:
+        self._inode(path)
         self._change({other: inode for other, inode in self.entries.items() if other != path})
         self.on_call("remove")
 

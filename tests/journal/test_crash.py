@@ -1,6 +1,5 @@
 """Power loss at every call, on a simulated disk: nothing acknowledged is lost, no half group found (F2 to F5, F8)."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from riskengine.journal.writer import JournalWriter
 from riskengine.types import words
 from tests.journal import builders, rows
 from tests.journal.builders import Item
-from tests.journal.disks import PowerLoss, SimulatedDisk
+from tests.journal.disks import PowerLoss, SimulatedDisk, stop_after
 
 DATA_DIR = Path("data")
 SEGMENT_BYTES = 8192
@@ -87,18 +86,6 @@ def recover_with_losses(disk: SimulatedDisk, ledger: Ledger, rng: np.random.Gene
     assert found == recover(after), "what a process has read at its start is durable when it goes on"
     more = builders.commit(writer, 2, seed=99)
     assert found + more == recover(disk.after_power_loss(rng))
-
-
-def stop_after(calls: int) -> Callable[[str], None]:
-    """Returns a hook that ends the process at a call to come."""
-    left = [calls]
-
-    def hook(name: str) -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            raise PowerLoss(name)
-
-    return hook
 
 
 def count_points(disk: SimulatedDisk, *, seed: int, groups: int = 28) -> int:

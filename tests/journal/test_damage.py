@@ -11,8 +11,9 @@ import pytest
 
 from riskengine.errors import JournalCorrupt, StartRefused
 from riskengine.journal import format as fmt
+from riskengine.journal.places import Tail
 from riskengine.journal.reader import JournalReader, verify
-from riskengine.journal.scan import Scan, Tail
+from riskengine.journal.scan import Scan
 from riskengine.journal.writer import JournalWriter, read_tail
 from tests.journal import builders
 from tests.journal.builders import Item
