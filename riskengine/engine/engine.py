@@ -54,6 +54,7 @@ class Engine:
         segment_bytes: int = 64 << 20,
         new_journal_id: bytes | None = None,
         on_progress: Progress | None = None,
+        shorter_history: bool = False,
     ) -> "Engine":
         """Opens a data directory, creating it if it is new.
 
@@ -64,9 +65,12 @@ class Engine:
             segment_bytes: Size of one journal segment, bytes.
             new_journal_id: 16 bytes that name the journal if there is none yet; random by default.
             on_progress: Called with (bytes folded, bytes in all) while the journal is folded.
+            shorter_history: Whether to go on where a trimmed journal is all there is, without a snapshot that can be used:
+                the state is then folded from what the journal holds, which the activation tells.
 
         Raises:
-            StartRefused: Another engine has the directory.
+            StartRefused: Another engine has the directory; or neither a snapshot nor the journal holds what came before,
+                or a snapshot holds more than the journal.
             JournalCorrupt: The journal holds bytes that are neither a frame nor a torn tail.
         """
         journaled, active, state = open_journal(
@@ -76,6 +80,7 @@ class Engine:
             segment_bytes=segment_bytes,
             new_journal_id=new_journal_id or make_journal_id(),
             on_progress=on_progress,
+            shorter_history=shorter_history,
         )
         return cls(journaled, active, state, limits)
 

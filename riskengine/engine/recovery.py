@@ -1,64 +1,39 @@
-"""Opening a data directory: lock, read, fold, activate.
+"""Opening a data directory: lock, find a snapshot, fold what came since, activate.
 
 INVARIANTS: recovery folds every journaled command in order under the features that are to be active, so a new measure has its
-whole history at once, and takes decisions as they were given; it decides nothing. A configuration that differs from the
-last one is journaled, with its model copied into the directory, before any command is applied under it.
+whole history at once, and takes decisions as they were given; it decides nothing. A snapshot stands for the commands before it
+only if it was folded under the same features, limits and kernels. A configuration that differs from the last one is
+journaled, with its model copied into the directory, before any command is applied under it.
 
-Called by `engine.engine`; `lab` and `cli` use `replay` instead.
+Called by `engine.engine`; `lab` and `cli` use `engine.rebuild` instead.
 """
 
-import json
+import logging
 import os
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from riskengine.clock import monotonic_ns
+from riskengine.engine.activation import SEMANTICS, Activation, keep_model
 from riskengine.engine.configuration import Configuration
+from riskengine.engine.origin import Origin, find_origin, sound_headers
 from riskengine.engine.pipeline import Pipeline, Timings
 from riskengine.engine.recent.kernels import PROGRESS_RECEIVED_US, PROGRESS_SEQUENCE
+from riskengine.engine.snapshot import snapshot_paths
 from riskengine.engine.state import State
 from riskengine.errors import StartRefused
-from riskengine.jit import semantics_id
 from riskengine.journal.directory import lock_data_dir
-from riskengine.journal.reader import Activated, Commits, JournalReader, journal_exists
+from riskengine.journal.reader import Activated, Commits, JournalReader, Tail, journal_exists, segments
 from riskengine.journal.writer import JournalWriter
 from riskengine.limits import EngineLimits
 from riskengine.types import WordMatrix, words
 
-MODELS_FOLDER: Final = "models"
-SEMANTICS: Final = semantics_id()
-"""Of this program: the same decisions, bit for bit, are promised within one."""
+logger = logging.getLogger(__name__)
+
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Activation:
-    """What an activation frame holds.
-
-    Attributes:
-        revision: Its ordinal, 1, 2, 3 ...
-        configuration: Content that rebuilds the configuration.
-        names: What the decisions under it refer to.
-        semantics: Of the program that decided, see `jit.semantics_id`.
-    """
-
-    revision: int
-    configuration: str
-    names: dict[str, Any]
-    semantics: str
-
-    @classmethod
-    def read(cls, activated: Activated) -> "Activation":
-        """Reads an activation frame."""
-        data = json.loads(activated.content)
-        return cls(activated.revision, data["configuration"], data["names"], data["semantics"])
-
-    def content(self) -> bytes:
-        """Returns the bytes of the frame."""
-        told = {"configuration": self.configuration, "names": self.names, "semantics": self.semantics}
-        return json.dumps(told, separators=(",", ":")).encode()
+SHORTER_HISTORY: Final = "riskengine serve --shorter-history"
 
 
 @dataclass(slots=True)
@@ -68,7 +43,7 @@ class Journaled:
     Attributes:
         writer: The journal.
         lock: Descriptor that holds the directory.
-        catalog: Names of every revision, oldest first.
+        catalog: Names of the revisions that a decision may refer to, oldest first.
     """
 
     writer: JournalWriter
@@ -94,60 +69,23 @@ class Journaled:
         os.close(self.lock)
 
 
-def fold_commits(pipeline: Pipeline, state: State, commits: Commits, *, rows_max: int) -> None:
-    """Folds journaled commands and remembers their decisions as they were given."""
-    for first in range(0, len(commits.events), rows_max):
-        events = commits.events[first : first + rows_max]
-        pipeline.fold(words(events), answers=False)
-        state.recent.remember(events, commits.decisions[first : first + rows_max])
-    state.progress[PROGRESS_SEQUENCE] = commits.events["sequence"][-1]
-    state.progress[PROGRESS_RECEIVED_US] = commits.events["received_time_us"][-1]
+@dataclass(slots=True)
+class _Recovered:
+    """What a journal holds.
 
+    Attributes:
+        state: Of all its events.
+        tail: Where it ends.
+        last: The last activation, None in an empty journal.
+        names: What decisions refer to, by revision.
+        since: Sequence at which the history of the state begins.
+    """
 
-def _recover(
-    data_dir: Path,
-    configuration: Configuration,
-    state: State,
-    *,
-    limits: EngineLimits,
-    segment_bytes: int,
-    on_progress: Progress | None,
-) -> tuple[JournalWriter, list[Activation]]:
-    """Folds the journal into the state and returns its end."""
-    reader = JournalReader(data_dir)
-    pipeline = Pipeline(configuration, state, limits)
-    activations: list[Activation] = []
-    total_bytes = sum(file.stat().st_size for file in (data_dir / "journal").glob("*.journal"))
-    for item in reader:
-        if isinstance(item, Activated):
-            activations.append(Activation.read(item))
-            continue
-        fold_commits(pipeline, state, item, rows_max=limits.batch_rows_max)
-        if on_progress:
-            on_progress(min(reader.frame_bytes, total_bytes), total_bytes)
-    return JournalWriter.open(data_dir, tail=reader.tail, segment_bytes=segment_bytes), activations
-
-
-def keep_model(data_dir: Path, configuration: Configuration) -> None:
-    """Copies the bundle into the data directory by its revision, so that a replay finds it."""
-    if configuration.model is None or configuration.model_path is None:
-        return
-    folder = data_dir / MODELS_FOLDER
-    target = folder / configuration.model.bundle.revision
-    if target.is_dir():
-        return
-    folder.mkdir(mode=0o700, exist_ok=True)
-    partial = folder / f".{target.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(configuration.model_path, partial)
-    for file in (*partial.iterdir(), partial):
-        descriptor = os.open(file, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-    partial.rename(target)
-    descriptor = os.open(folder, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+    state: State
+    tail: Tail
+    last: Activation | None
+    names: dict[int, dict[str, Any]]
+    since: int
 
 
 def open_journal(
@@ -158,6 +96,7 @@ def open_journal(
     segment_bytes: int,
     new_journal_id: bytes,
     on_progress: Progress | None,
+    shorter_history: bool = False,
 ) -> tuple[Journaled, Configuration, State]:
     """Opens a data directory; see `Engine.open`."""
     try:
@@ -166,32 +105,139 @@ def open_journal(
         raise StartRefused(f"data directory {data_dir} cannot be made: {error.strerror}") from error
     lock = lock_data_dir(data_dir)
     try:
-        state = State(configuration.features, limits)
-        activations: list[Activation] = []
-        if journal_exists(data_dir):
-            writer, activations = _recover(
-                data_dir, configuration, state, limits=limits, segment_bytes=segment_bytes, on_progress=on_progress
-            )
-        else:
+        if not journal_exists(data_dir):
+            _require_no_snapshot(data_dir)
             writer = JournalWriter.create(data_dir, journal_id=new_journal_id, segment_bytes=segment_bytes)
-        journaled = Journaled(writer, lock, [activation.names for activation in activations])
-        return journaled, _activate(data_dir, configuration, journaled, activations), state
+            journaled = Journaled(writer, lock)
+            state = State(configuration.features, limits)
+            return journaled, _activate(data_dir, configuration, journaled, None, since=1), state
+        found = _recover(
+            data_dir, configuration, limits=limits, on_progress=on_progress, shorter_history=shorter_history
+        )
+        _require_nothing_ahead(data_dir, found.tail)
+        writer = JournalWriter.open(data_dir, tail=found.tail, segment_bytes=segment_bytes)
+        journaled = Journaled(writer, lock, [found.names[revision] for revision in sorted(found.names)])
+        active = _activate(data_dir, configuration, journaled, found.last, since=found.since)
+        return journaled, active, found.state
     except BaseException:
         os.close(lock)
         raise
 
 
+def fold_commits(pipeline: Pipeline, commits: Commits) -> None:
+    """Folds journaled commands and remembers their decisions as they were given.
+
+    Args:
+        pipeline: Its state is as of the command before.
+        commits: The commands.
+    """
+    state, rows_max = pipeline.state, pipeline.rows_max
+    for first in range(0, len(commits.events), rows_max):
+        events = commits.events[first : first + rows_max]
+        pipeline.absorb(words(events))
+        state.recent.remember(events, commits.decisions[first : first + rows_max])
+    state.progress[PROGRESS_SEQUENCE] = commits.events["sequence"][-1]
+    state.progress[PROGRESS_RECEIVED_US] = commits.events["received_time_us"][-1]
+
+
+def _recover(
+    data_dir: Path,
+    configuration: Configuration,
+    *,
+    limits: EngineLimits,
+    on_progress: Progress | None,
+    shorter_history: bool,
+) -> _Recovered:
+    """Folds what no snapshot holds, and reads to the end of the journal."""
+    newest = next(sound_headers(data_dir), None)
+    since = newest.activation.since if newest else 1
+    while True:
+        try:
+            origin = find_origin(data_dir, configuration.features, limits, since=since)
+        except StartRefused as error:
+            told = _since_told(data_dir)
+            if told <= since and not shorter_history:
+                message = f"{error.message}; or go on with what the journal holds, windows shortened: {SHORTER_HISTORY}"
+                raise StartRefused(message, metadata=error.metadata) from None
+            since = told if told > since else segments(data_dir)[0].first_sequence
+            logger.warning("the history that windows and links know begins with sequence %d", since)
+            continue
+        if origin.activation is None and newest is not None:
+            # What a trimmed journal does not tell any more, the snapshot does, whatever its state is worth.
+            origin = replace(origin, activation=newest.activation, names=newest.names)
+        found = _fold(data_dir, Pipeline(configuration, origin.state, limits), origin, on_progress)
+        if found.last is None:
+            raise StartRefused(
+                f"the journal in {data_dir} tells of no activation; restore its earlier files from a copy"
+            )
+        if found.last.since <= since:
+            return replace(found, since=since)
+        since = found.last.since
+
+
+def _since_told(data_dir: Path) -> int:
+    """Returns where the history begins by the last activation that the journal holds, 1 where it holds none."""
+    since = 1
+    for item in JournalReader(data_dir, live=True):
+        if isinstance(item, Activated):
+            since = Activation.read(item).since
+    return since
+
+
+def _fold(data_dir: Path, pipeline: Pipeline, origin: Origin, on_progress: Progress | None) -> _Recovered:
+    """Folds the journal from an origin on."""
+    started_ns, first = monotonic_ns(), origin.state.sequence
+    logger.info("recovery folds the journal from sequence %d on", first + 1)
+    reader = JournalReader(data_dir, start=origin.anchor)
+    last, names = origin.activation, dict(origin.names)
+    for item in reader:
+        if isinstance(item, Activated):
+            last = Activation.read(item)
+            names[last.revision] = last.names
+            continue
+        fold_commits(pipeline, item)
+        if on_progress:
+            on_progress(*reader.progress())
+    took_s, count = (monotonic_ns() - started_ns) / 1e9, origin.state.sequence - first
+    logger.info("recovered sequence %d: %d events folded in %.1f s", origin.state.sequence, count, took_s)
+    return _Recovered(origin.state, reader.tail, last, names, 1)
+
+
+def _require_no_snapshot(data_dir: Path) -> None:
+    """Raises StartRefused where snapshots tell of a journal that is gone."""
+    paths = snapshot_paths(data_dir)
+    if paths:
+        raise StartRefused(
+            f"there is no journal in {data_dir}, but {paths[0]} tells of one; restore the journal from a copy, or, to begin "
+            "anew without what was there, move the folder of snapshots away",
+            metadata={"file": str(paths[0])},
+        )
+
+
+def _require_nothing_ahead(data_dir: Path, tail: Tail) -> None:
+    """Raises StartRefused where a snapshot knows of more than the journal holds: something that was answered is lost."""
+    for header in sound_headers(data_dir):
+        anchor = header.anchor
+        if (anchor.segment_index, anchor.offset) > (tail.segment.index, tail.offset):
+            raise StartRefused(
+                f"{header.path} was made when the journal reached sequence {header.sequence}, but it ends with "
+                f"{tail.segment.name} at byte {tail.offset}, before sequence {tail.next_sequence}: events that were answered "
+                "are missing; restore the journal from a copy, or, to go on without them, move that snapshot away",
+                metadata={"file": str(header.path), "sequence": str(tail.next_sequence)},
+            )
+
+
 def _activate(
-    data_dir: Path, configuration: Configuration, journaled: Journaled, activations: list[Activation]
+    data_dir: Path, configuration: Configuration, journaled: Journaled, last: Activation | None, *, since: int
 ) -> Configuration:
     """Journals the configuration unless it is the one that decided last."""
-    last = activations[-1] if activations else None
-    if last is not None and (last.configuration, last.semantics) == (configuration.content, SEMANTICS):
+    wanted = (configuration.content, SEMANTICS, since)
+    if last is not None and (last.configuration, last.semantics, last.since) == wanted:
         return configuration.with_revision(last.revision)
     revision = last.revision + 1 if last else 1
     active = configuration.with_revision(revision)
     keep_model(data_dir, active)
-    activation = Activation(revision, active.content, active.names(), SEMANTICS)
+    activation = Activation(journaled.writer.next_sequence, revision, active.content, active.names(), SEMANTICS, since)
     journaled.writer.append_activation(revision, activation.content())
     journaled.writer.sync()
     journaled.catalog.append(activation.names)

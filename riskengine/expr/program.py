@@ -36,6 +36,11 @@ class Program:
         self._words = assemble([expression.instructions for expression in expressions], targets)
         self._stack = np.zeros(2 * STACK_DEPTH_MAX)
 
+    @property
+    def code(self) -> Ints:
+        """int64[rows, 6]: what `assemble` made. Equal code on equal kernels gives equal answers."""
+        return self._words
+
     def run(
         self,
         events: Ints,

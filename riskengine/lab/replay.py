@@ -1,8 +1,9 @@
 """Replay: every journaled decision taken again, and compared bit for bit.
 
 INVARIANTS: nothing is written. Each decision is retaken under the configuration that was active, on a state folded from the
-journal alone. The same bits are promised within one semantics id (kernel sources, library versions, CPU features); where the
-journal was written under another, differences are counted but not called faults.
+journal, or from a snapshot of it where its beginning was trimmed. The same bits are promised within one semantics id (kernel
+sources, library versions, CPU features); where the journal was written under another, differences are counted but not
+called faults.
 
 Called by `cli` and tests.
 """
@@ -13,10 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from riskengine.engine.configuration import Configuration, configuration_from_content
+from riskengine.engine.activation import SEMANTICS, Activation, state_key_of
 from riskengine.engine.pipeline import Pipeline
-from riskengine.engine.recovery import MODELS_FOLDER, SEMANTICS, Activation
-from riskengine.engine.state import State
+from riskengine.engine.rebuild import Rebuilt, first_rebuildable, state_before
 from riskengine.journal.reader import Activated, Commits, JournalReader
 from riskengine.types import DECISION, DECISION_COLUMNS, Array, rows_of, words
 
@@ -41,15 +41,17 @@ class ReplayReport:
     """What a replay found.
 
     Attributes:
+        first_sequence: Where it began.
         event_count: Commands replayed.
         decision_count: Decisions among them.
         difference_count: Decisions with another bit, under this program's semantics.
         foreign_count: Decisions journaled under another semantics id.
         foreign_difference_count: Those of them with another bit.
         first_difference: The first of `difference_count`, or None.
-        revisions: Ordinals of the activations.
+        revisions: Ordinals of the activations, that of the beginning first.
     """
 
+    first_sequence: int = 1
     event_count: int = 0
     decision_count: int = 0
     difference_count: int = 0
@@ -63,13 +65,14 @@ class Replay:
     """One pass over a journal.
 
     Args:
-        data_dir: The data directory; it may be in use, then only what was durable at the start is read.
+        data_dir: The data directory; it may be in use, then what is durable while it is read is replayed.
+        from_sequence: Of the first decision to take again; None for the first that can be: 1, or where the oldest snapshot
+            stands in a journal that was trimmed.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, from_sequence: int | None = None) -> None:
         self._data_dir = data_dir
-        self._pipeline: Pipeline | None = None
-        self._native = True
+        self._from_sequence = from_sequence
         self.report = ReplayReport()
 
     def run(self, *, on_progress: Progress | None = None) -> ReplayReport:
@@ -79,51 +82,49 @@ class Replay:
             on_progress: Called with (bytes read, bytes in all).
 
         Raises:
+            StartRefused: Neither a snapshot nor the journal holds what came before the first decision.
             JournalCorrupt: The journal is damaged.
             BundleError: A model that decided is gone.
         """
-        total_bytes = sum(file.stat().st_size for file in (self._data_dir / "journal").glob("*.journal"))
-        reader = JournalReader(self._data_dir)
+        first = self._from_sequence or first_rebuildable(self._data_dir)
+        self.report.first_sequence = first
+        begun = state_before(self._data_dir, first)
+        self._enter(begun)
+        reader = JournalReader(self._data_dir, start=begun.anchor)
         for item in reader:
             if isinstance(item, Activated):
-                self._activate(Activation.read(item), item.sequence)
-                continue
-            self._retake(item)
+                later = Activation.read(item)
+                if later.revision > self._activation.revision:
+                    self._activate(later)
+            else:
+                self._retake(_from(item, first))
             if on_progress:
-                on_progress(min(reader.frame_bytes, total_bytes), total_bytes)
+                on_progress(*reader.progress())
         return self.report
 
-    def _activate(self, activation: Activation, sequence: int) -> None:
-        """Goes on under another configuration; with other features the state is folded anew from the beginning."""
-        self.report.revisions.append(activation.revision)
-        self._native = activation.semantics == SEMANTICS
-        configuration = configuration_from_content(
-            activation.configuration, models_dir=self._data_dir / MODELS_FOLDER
-        ).with_revision(activation.revision)
-        if self._pipeline is not None and _same_state(self._pipeline.configuration, configuration):
-            state = self._pipeline.state
-            self._pipeline = Pipeline(configuration, state, configuration.limits)
-            return
-        self._pipeline = Pipeline(
-            configuration, State(configuration.features, configuration.limits), configuration.limits
-        )
-        if sequence > 1:
-            self._fold_until(sequence)
+    def _enter(self, rebuilt: Rebuilt) -> None:
+        """Goes on with another engine."""
+        self._activation = rebuilt.activation
+        self._pipeline = rebuilt.pipeline
+        self._native = rebuilt.activation.semantics == SEMANTICS
+        self.report.revisions.append(rebuilt.activation.revision)
 
-    def _fold_until(self, sequence: int) -> None:
-        """Folds all commands before a sequence."""
-        for item in JournalReader(self._data_dir):
-            if isinstance(item, Commits):
-                for events in _chunks(item.events[item.events["sequence"] < sequence], self._rows_max()):
-                    self._running().fold(words(events))
-                if item.events["sequence"][-1] >= sequence:
-                    return
+    def _activate(self, activation: Activation) -> None:
+        """Goes on under another configuration; if it measures otherwise, with a state folded anew from the beginning."""
+        before = state_key_of(self._pipeline.configuration, since=self._activation.since)
+        configuration = activation.rebuild(self._data_dir)
+        if state_key_of(configuration, since=activation.since) == before:
+            state = self._pipeline.state
+            pipeline = Pipeline(configuration, state, configuration.limits)
+            self._enter(Rebuilt(configuration, state, pipeline, activation, None))
+        else:
+            self._enter(state_before(self._data_dir, activation.sequence))
 
     def _retake(self, commits: Commits) -> None:
         """Applies the commands and compares what is decided with what was."""
         first = 0
-        for events in _chunks(commits.events, self._rows_max()):
-            decisions = rows_of(self._running().apply(words(events)), DECISION)
+        for events in _chunks(commits.events, self._pipeline.rows_max):
+            decisions = rows_of(self._pipeline.apply(words(events)), DECISION)
             journaled = commits.decisions[first : first + len(events)]
             first += len(events)
             different = (words(decisions) != words(journaled)).any(axis=1)
@@ -144,28 +145,17 @@ class Replay:
             names = tuple(DECISION_COLUMNS[word] for word in np.flatnonzero(unequal))
             report.first_difference = Difference(int(events["sequence"][row]), names)
 
-    def _running(self) -> Pipeline:
-        assert self._pipeline is not None, "a journal begins with an activation"
-        return self._pipeline
-
-    def _rows_max(self) -> int:
-        return self._running().configuration.limits.batch_rows_max
-
 
 def _chunks(events: Array, rows_max: int) -> list[Array]:
     return [events[first : first + rows_max] for first in range(0, len(events), rows_max)]
 
 
-def _same_state(one: Configuration, other: Configuration) -> bool:
-    """Tells whether two configurations measure the same, so that the state of one is the state of the other."""
-    return (
-        one.features.names == other.features.names
-        and one.features.hashes == other.features.hashes
-        and one.features.velocity.conditions == other.features.velocity.conditions
-        and one.limits == other.limits
-    )
+def _from(commits: Commits, sequence: int) -> Commits:
+    """Returns the commands from a sequence on."""
+    first = max(0, sequence - int(commits.events["sequence"][0]))
+    return Commits(commits.events[first:], commits.decisions[first:])
 
 
-def replay(data_dir: Path, *, on_progress: Progress | None = None) -> ReplayReport:
+def replay(data_dir: Path, *, from_sequence: int | None = None, on_progress: Progress | None = None) -> ReplayReport:
     """Replays a journal; see `Replay`."""
-    return Replay(data_dir).run(on_progress=on_progress)
+    return Replay(data_dir, from_sequence).run(on_progress=on_progress)

@@ -1,0 +1,156 @@
+"""Writing a snapshot.
+
+INVARIANTS: a file has its name when all of it is durable; the state is only read. Written in small synced steps with a pause
+after each, because a disk that has a gigabyte to do lets the journal wait. Called by the follower.
+"""
+
+import errno
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
+
+from riskengine.engine.activation import KEY_BYTES, Activation
+from riskengine.engine.blocks import Bytes, block, bytes_of, used_blocks
+from riskengine.engine.recent.kernels import PROGRESS_RECEIVED_US
+from riskengine.engine.state import State
+from riskengine.journal.disk import Disk, OsDisk
+from riskengine.journal.reader import Anchor
+
+from .format import FOLDER, PARTIAL_SUFFIX, SUFFIX, TABLE, ArrayInfo, SnapshotHeader, pack_head
+
+STEP_BYTES: Final = 1024 * 1024
+"""Written and synced at once."""
+Pause = Callable[[int], None]
+"""Called with the bytes of each step, when they are durable; what it raises ends the writing."""
+
+
+def write_snapshot(
+    data_dir: Path,
+    state: State,
+    *,
+    configuration_key: bytes,
+    anchor: Anchor,
+    journal_id: bytes,
+    activation: Activation,
+    names: dict[int, dict[str, Any]],
+    disk: Disk | None = None,
+    pause: Pause = lambda size_bytes: None,
+) -> Path:
+    """Writes a snapshot and makes it durable. The state must not change meanwhile.
+
+    Args:
+        data_dir: The data directory.
+        state: As of `anchor`.
+        configuration_key: Its key, see `activation.state_key`.
+        anchor: Place in the journal behind the last event in it; what precedes must be durable.
+        journal_id: Of the journal.
+        activation: What the state was folded under.
+        names: Of every revision that the recent decisions refer to.
+        disk: Where to write.
+        pause: Called after each step of STEP_BYTES.
+
+    Returns:
+        The file; one of the same sequence is replaced.
+
+    Raises:
+        OSError: There is no space, or the disk failed. At most a file ending in ``.tmp`` is left.
+    """
+    assert state.sequence + 1 == anchor.next_sequence, "a state and its place in the journal belong together"
+    assert len(configuration_key) == KEY_BYTES, "a state key has 16 bytes"
+    disk = disk or OsDisk()
+    used = state.used()
+    parts = [bytes_of(array) for array in used.values()]
+    table = _table(parts)
+    blocks_bytes = sum(len(data) for data in _blocks(parts, table))
+    header = SnapshotHeader(
+        journal_id=journal_id,
+        key=configuration_key,
+        digest=state.digest(),
+        anchor=anchor,
+        received_time_us=int(state.progress[PROGRESS_RECEIVED_US]),
+        activation=activation,
+        names=names,
+        arrays=tuple(ArrayInfo(name, array.dtype.str, array.nbytes) for name, array in used.items()),
+        block_count=len(table),
+        blocks_bytes=blocks_bytes,
+        table_crc=crc32(table.tobytes()),
+    )
+    head = pack_head(header)
+    folder = data_dir / FOLDER
+    disk.make_folder(folder)
+    path = folder / f"{state.sequence:016d}{SUFFIX}"
+    partial = path.with_suffix(PARTIAL_SUFFIX)
+    if partial.name in disk.names(folder):
+        disk.remove(partial)
+    size_bytes = len(head) + table.nbytes + blocks_bytes
+    pieces = chain[bytes | memoryview]([head, table.tobytes()], _blocks(parts, table))
+    try:
+        _write(disk, partial, pieces, size_bytes, pause)
+        disk.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):  # The space it took may be what the journal needs.
+            disk.remove(partial)
+        raise
+    disk.sync_folder(folder)
+    return path
+
+
+def discard_partial(data_dir: Path, *, disk: Disk | None = None) -> int:
+    """Removes what a writer that was killed has left; returns the number of files. Only while nobody writes."""
+    disk = disk or OsDisk()
+    left = [name for name in disk.names(data_dir / FOLDER) if name.endswith(PARTIAL_SUFFIX)]
+    for name in left:
+        disk.remove(data_dir / FOLDER / name)
+    return len(left)
+
+
+def _table(parts: list[Bytes]) -> npt.NDArray[np.void]:
+    """Returns the table of the blocks that are not zeros."""
+    tables = []
+    for index, data in enumerate(parts):
+        found = used_blocks(data)
+        table = np.zeros(len(found), TABLE)
+        table["array"] = index
+        table["block"] = found
+        table["crc"] = [crc32(block(data, each).data) for each in found.tolist()]
+        tables.append(table)
+    return np.concatenate(tables)
+
+
+def _blocks(parts: list[Bytes], table: npt.NDArray[np.void]) -> Iterator[memoryview]:
+    """Yields the blocks of a table, in its order."""
+    for index, each in zip(table["array"].tolist(), table["block"].tolist(), strict=True):
+        yield block(parts[index], each).data
+
+
+def _write(disk: Disk, path: Path, pieces: Iterable[bytes | memoryview], size_bytes: int, pause: Pause) -> None:
+    """Writes a new file step by step, and makes it durable."""
+    descriptor = disk.open(path, create=True)
+    try:
+        disk.allocate(descriptor, size_bytes)
+        step = bytearray()
+        written_bytes = 0
+        for piece in pieces:
+            step += piece
+            if len(step) >= STEP_BYTES:
+                written_bytes += _write_step(disk, descriptor, step, written_bytes, pause)
+                step = bytearray()
+        written_bytes += _write_step(disk, descriptor, step, written_bytes, pause)
+        assert written_bytes == size_bytes, "the parts have the lengths that the header tells"
+        disk.sync_file(descriptor)
+    finally:
+        disk.close(descriptor)
+
+
+def _write_step(disk: Disk, descriptor: int, step: bytearray, offset: int, pause: Pause) -> int:
+    if disk.write(descriptor, bytes(step), offset) != len(step):
+        raise OSError(errno.EIO, "short write")
+    disk.sync_data(descriptor)
+    pause(len(step))
+    return len(step)
