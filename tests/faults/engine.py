@@ -13,8 +13,8 @@ engine is sound) at its next call that touches a file of the journal, and from t
     file     counts calls on the file of this name alone; ``journal`` is the folder
 
 What the engine does from then on is written to ``calls``, one line each. The faults are below the code that they test:
-in ``os``, not in `journal.disk`. When a file ``digest.wanted`` is there, the next GetDecision also writes the digest of
-the live state to ``digest``.
+in ``os``, not in `journal.disk`. Segments are short, so that new ones are begun all the time. When a file
+``digest.wanted`` is there, the next GetDecision also writes the digest of the live state to ``digest``.
 
 Started by `serve` in place of ``riskengine.engine.loop``.
 """
@@ -37,6 +37,8 @@ from tests.faults.power import shut_down
 FOLDER_VARIABLE = "RISKENGINE_FAULTS"
 CALLS = ("pwrite", "fdatasync", "fsync", "rename", "posix_fallocate", "unlink")
 JOURNAL = "journal"
+SEGMENT_BYTES = 128 << 10
+"""Some 800 events: a minute of a test goes through many."""
 
 
 class Faults:
@@ -110,9 +112,13 @@ def _path_of(target: Any) -> Path:
 
 
 def telling(kind: Any, wanted: Path) -> Any:
-    """Returns the engine's class, which tells the digest of its live state when a file asks for it."""
+    """Returns the engine's class, with short segments, which tells the digest of its state when a file asks for it."""
 
     class TellingEngine(kind):  # type: ignore[misc]
+        @classmethod
+        def open(cls, *arguments: Any, **options: Any) -> Any:
+            return super().open(*arguments, **options | {"segment_bytes": SEGMENT_BYTES})
+
         def get_decisions(self, keys: npt.NDArray[np.uint64]) -> Any:
             if wanted.exists():
                 wanted.unlink()

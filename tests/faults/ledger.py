@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
 
 from riskengine.server.client import reason_of
 from riskengine.v1 import risk_service_pb2 as service
 from riskengine.wire.names import message_field
 
 SCORE, RECORD, OUTCOME = "ScoreTransaction", "RecordTransaction", "ReportOutcome"
+STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 REQUESTS: dict[str, Any] = {
     SCORE: service.ScoreTransactionRequest,
     RECORD: service.RecordTransactionRequest,
@@ -87,6 +90,13 @@ class Ledger:
             self.failures[status, reason_of(error)] += 1
         return status
 
+    def refused(self, error: Status) -> None:
+        """Notes how one item of a batch ended."""
+        info = error_details_pb2.ErrorInfo()
+        reason = info.reason if any(detail.Unpack(info) for detail in error.details) else ""
+        with self._lock:
+            self.failures[STATUS_NAMES[error.code], reason] += 1
+
     def count_acknowledged(self) -> int:
         """Returns how many requests were acknowledged."""
         with self._lock:
@@ -133,6 +143,8 @@ def attempt_batch(channel: grpc.Channel, ledger: Ledger, entries: list[Entry], *
     for entry, result in zip(entries, service.BatchScoreTransactionsResponse.FromString(raw).results, strict=True):
         if result.WhichOneof("result") == "decision":
             ledger.acknowledged(entry, message_field(1, result.decision.SerializeToString(deterministic=True)))
+        else:
+            ledger.refused(result.error)
     return "OK"
 
 

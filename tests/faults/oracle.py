@@ -165,8 +165,9 @@ class Oracle:
         ]
         steady = self._open(self._fresh_folder("steady"))
         try:
-            for first in range(0, len(rows), 256):
-                events = np.frombuffer(b"".join(rows[first : first + 256]), EVENT).copy()
+            size = self._settings.limits.batch_rows_max
+            for first in range(0, len(rows), size):
+                events = np.frombuffer(b"".join(rows[first : first + size]), EVENT).copy()
                 statuses, decisions = steady.commit(events)
                 span = slice(first, first + len(events))
                 _require(set(statuses.tolist()) == {int(ReplyStatus.DECIDED)}, "a request was taken for a repeated one")

@@ -24,7 +24,7 @@ from tests.server.running import write_config
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = """\
 listen: 127.0.0.1:0
-limits: {entities_max: 1000, arena_mib: 16, recent_decisions_max: 30000}
+limits: {entities_max: 1000, arena_mib: 16, recent_decisions_max: 30000, batch_rows_max: 64}
 journal_segment_mib: 1
 deadline: {default_ms: 2000, max_ms: 5000}
 """

@@ -14,9 +14,9 @@ import numpy as np
 
 from tests.faults.running import ENGINE, EVERYTHING, FRONT, SUPERVISOR, FaultyServer
 
-from .ledger import Ledger
+from .ledger import Ledger, attempt_batch
 from .load import Load
-from .oracle import Oracle
+from .oracle import Oracle, Violation, repeat_all
 from .power import PowerDisk
 from .traffic import Traffic
 
@@ -26,6 +26,10 @@ LOAD_S = (0.1, 1.0)
 NESTED_S_MAX = 4.0
 LAST_WORDS_S = 1.0
 """For the front to pass on what the engine acknowledged before it died."""
+ROLL_BATCHES, ROLL_ROWS = 4, 250
+"""Fill more than a segment."""
+POINTS = {"pwrite": 30, "fdatasync": 30, "fsync": 3, "rename": 2, "posix_fallocate": 2, "unlink": 1}
+"""Disk calls of a crash point's scenario, at least."""
 
 
 @dataclass(slots=True)
@@ -135,7 +139,7 @@ def power_round(
 def lose_power(site: Site, disk: PowerDisk, rng: np.random.Generator, plan: Sequence[dict[str, Any]]) -> None:
     """Loses power once under load, and mounts what is left."""
     server = site.server
-    with site.load(batches=0.05):
+    with site.load():
         mark = server.mark()
         if plan:
             server.plan(*plan)
@@ -148,6 +152,63 @@ def lose_power(site: Site, disk: PowerDisk, rng: np.random.Generator, plan: Sequ
         site.hurt()
         server.kill_all(rng)
     disk.power_up()
+
+
+def crash_points(
+    folder: Path, *, call: str, action: str, first: int = 1, last: int = 1_000, on_step: OnStep = lambda _: None
+) -> int:
+    """Has the n-th disk call of a kind fail, for each n, until a scenario ends without meeting the fault.
+
+    Args:
+        folder: Empty.
+        call, action: As `engine` takes them.
+        first: Where n begins.
+        last: Where it ends at the latest.
+        on_step: Told each fault when its restart was judged.
+
+    Returns:
+        How many n met their fault.
+
+    Raises:
+        Violation: As `kill_round`; the message names n.
+    """
+    for when in range(first, last + 1):
+        try:
+            met = crash_point(folder / f"{call}-{when}", {"call": call, "when": when, "action": action})
+        except AssertionError as error:
+            raise Violation(f"{action} in place of {call} number {when}: {error}") from error
+        if not met:
+            return when - first
+        on_step(f"{action} at {call} {when}")
+    return last - first + 1
+
+
+def crash_point(folder: Path, fault: dict[str, Any]) -> bool:
+    """Has one disk call of a new server fail, then the same call of one that recovers; asks the oracle at the end.
+
+    Returns:
+        Whether the fault was met at all.
+    """
+    folder.mkdir(parents=True)
+    met = False
+    server = FaultyServer(folder)
+    site = Site(server, seed=fault["when"])
+    try:
+        for _ in range(2):
+            server.plan(fault)
+            server.start()
+            for _ in range(ROLL_BATCHES):
+                entries = [site.traffic.score() for _ in range(ROLL_ROWS)]
+                attempt_batch(server.channel, site.ledger, entries, timeout_s=5.0)
+            repeat_all(server.channel, site.ledger)
+            met = not server.unplan() or met
+            site.hurt()
+            server.kill_all()
+        server.start()
+        site.check()
+    finally:
+        server.close()
+    return met
 
 
 def _kill(server: FaultyServer, target: str, rng: np.random.Generator) -> None:
