@@ -37,6 +37,7 @@ class Entry:
         attempts: How often it was sent.
         reply: Bytes of the first OK reply; None: never acknowledged.
         acknowledged_in: How often the server had been hurt when that came, for messages.
+        key: What the journal knows it by; filled in by the oracle.
     """
 
     method: str
@@ -45,6 +46,7 @@ class Entry:
     attempts: int = 0
     reply: bytes | None = None
     acknowledged_in: int = 0
+    key: tuple[int, int] | None = None
 
 
 class Ledger:
@@ -90,12 +92,13 @@ class Ledger:
             self.failures[status, reason_of(error)] += 1
         return status
 
-    def refused(self, error: Status) -> None:
-        """Notes how one item of a batch ended."""
+    def refused(self, error: Status) -> str:
+        """Notes how one item of a batch ended; returns the status."""
         info = error_details_pb2.ErrorInfo()
         reason = info.reason if any(detail.Unpack(info) for detail in error.details) else ""
         with self._lock:
             self.failures[STATUS_NAMES[error.code], reason] += 1
+        return STATUS_NAMES[error.code]
 
     def count_acknowledged(self) -> int:
         """Returns how many requests were acknowledged."""
@@ -130,7 +133,7 @@ def attempt(call: Any, ledger: Ledger, entry: Entry, *, timeout_s: float) -> str
 
 
 def attempt_batch(channel: grpc.Channel, ledger: Ledger, entries: list[Entry], *, timeout_s: float) -> str:
-    """Sends scored entries as one batch; as `attempt`, for each of them."""
+    """Sends scored entries as one batch; as `attempt`, ``OK`` only where all are."""
     batch = service.BatchScoreTransactionsRequest(
         requests=[service.ScoreTransactionRequest.FromString(entry.raw) for entry in entries]
     )
@@ -140,12 +143,13 @@ def attempt_batch(channel: grpc.Channel, ledger: Ledger, entries: list[Entry], *
         raw = method_of(channel, "BatchScoreTransactions")(batch.SerializeToString(), timeout=timeout_s)
     except grpc.RpcError as error:
         return ledger.failed(error)
+    status = "OK"
     for entry, result in zip(entries, service.BatchScoreTransactionsResponse.FromString(raw).results, strict=True):
         if result.WhichOneof("result") == "decision":
             ledger.acknowledged(entry, message_field(1, result.decision.SerializeToString(deterministic=True)))
         else:
-            ledger.refused(result.error)
-    return "OK"
+            status = ledger.refused(result.error)
+    return status
 
 
 def method_of(channel: grpc.Channel, method: str) -> Any:

@@ -17,6 +17,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,8 @@ TIMEOUT_S = 5.0
 DIGEST_S = 10.0
 
 
-COPIED = {"folded from the journal": ("journal", "models"), "recovered": ("journal", "models", "snapshots")}
-"""What a fresh engine gets to see of a data directory."""
+COPIED = {"folded from the journal": ("models", "journal"), "recovered": ("models", "journal", "snapshots")}
+"""What a fresh engine gets to see of a data directory, where there is the last of it."""
 
 
 class Violation(AssertionError):
@@ -130,7 +131,7 @@ class Oracle:
         for entry in ledger.snapshot():
             if entry.reply is None:
                 continue
-            row = positions.get(_key_of(self._row_of(vocabulary, entry)))
+            row = positions.get(self._key_of(vocabulary, entry))
             _require(
                 row is not None, f"{entry.request_id} was acknowledged in life {entry.acknowledged_in} and is lost"
             )
@@ -146,7 +147,7 @@ class Oracle:
         """Checks that each request is journaled once, and nothing else is."""
         keys = _keys_of(journal.events)
         vocabulary = self._vocabulary(journal)
-        sent = {_key_of(self._row_of(vocabulary, entry)): entry.request_id for entry in ledger.snapshot()}
+        sent = {self._key_of(vocabulary, entry): entry.request_id for entry in ledger.snapshot()}
         _require(len(keys) == len(set(keys)), f"{len(keys) - len(set(keys))} requests are journaled twice")
         _require(set(keys) <= set(sent), "the journal holds requests that nobody sent")
         missing = [sent[key] for key in set(sent) - set(keys)]
@@ -158,7 +159,7 @@ class Oracle:
     def _check_steady(self, journal: Journal, ledger: Ledger, live_digest: str) -> None:
         """Gives the same requests to an engine that does not die, and compares every bit."""
         vocabulary = self._vocabulary(journal)
-        entries = {_key_of(self._row_of(vocabulary, entry)): entry for entry in ledger.snapshot()}
+        entries = {self._key_of(vocabulary, entry): entry for entry in ledger.snapshot()}
         rows = [
             self._row_of(vocabulary, entries[key], event)
             for key, event in zip(_keys_of(journal.events), journal.events, strict=True)
@@ -177,6 +178,8 @@ class Oracle:
         finally:
             steady.close()
         for name, folders in COPIED.items():
+            if not (self._settings.data_dir / folders[-1]).is_dir():
+                continue
             folded = self._open(self._copy(folders))
             digests[name] = folded.state.digest()
             folded.close()
@@ -202,11 +205,12 @@ class Oracle:
         settings = self._settings
         return Engine.open(
             folder,
-            self._configuration(),
+            self._configuration,
             limits=settings.limits.engine_limits(),
             segment_bytes=settings.journal_segment_mib << 20,
         )
 
+    @cached_property
     def _configuration(self) -> Configuration:
         settings = self._settings
         return load_configuration(
@@ -222,6 +226,12 @@ class Oracle:
         vocabulary = Vocabulary(self._key, self._settings)
         vocabulary.learn(journal.catalog)
         return vocabulary
+
+    def _key_of(self, vocabulary: Vocabulary, entry: Entry) -> tuple[int, int]:
+        """Returns what the journal knows an entry by."""
+        if entry.key is None:
+            (entry.key,) = _keys_of(np.frombuffer(self._row_of(vocabulary, entry), EVENT))
+        return entry.key
 
     def _row_of(self, vocabulary: Vocabulary, entry: Entry, journaled: Any = None) -> bytes:
         """Packs a request as the front did; when it came, and with which stages, only the journal knows."""
@@ -282,11 +292,6 @@ def _slices(entries: list[Entry], size: int) -> Iterator[list[Entry]]:
 
 def _keys_of(events: Array) -> list[tuple[int, int]]:
     return list(zip(events["request_key"].tolist(), events["request_check"].tolist(), strict=True))
-
-
-def _key_of(row: bytes) -> tuple[int, int]:
-    (event,) = np.frombuffer(row, EVENT)
-    return int(event["request_key"]), int(event["request_check"])
 
 
 def _compare(what: str, mine: Array, journaled: Array) -> None:

@@ -190,11 +190,11 @@ def crash_point(folder: Path, fault: dict[str, Any]) -> bool:
         Whether the fault was met at all.
     """
     folder.mkdir(parents=True)
-    met = False
     server = FaultyServer(folder)
     site = Site(server, seed=fault["when"])
+    met = False
     try:
-        for _ in range(2):
+        for life in range(2):
             server.plan(fault)
             server.start()
             for _ in range(ROLL_BATCHES):
@@ -203,8 +203,8 @@ def crash_point(folder: Path, fault: dict[str, Any]) -> bool:
             repeat_all(server.channel, site.ledger)
             met = not server.unplan() or met
             site.hurt()
-            server.kill_all()
-        server.start()
+            if life == 0:
+                server.kill_all()
         site.check()
     finally:
         server.close()

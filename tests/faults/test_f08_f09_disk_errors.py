@@ -21,11 +21,12 @@ def test_disk_error_ends_the_engine_unacknowledged(site: Site, call: str, action
     mark = site.server.mark()
     site.server.plan({"call": call, "when": 1, "action": action})
     status = attempt(site.server.channel, site.ledger, entry, timeout_s=TIMEOUT_S)
+
+    assert "UNAVAILABLE" == status, "what is not durable is not acknowledged"
     site.hurt()
     ended = site.server.wait_restarted(ENGINE, after=mark)
     calls = site.server.planned_calls()
 
-    assert "UNAVAILABLE" == status
     assert 1 == ended["status"]
     assert [] == calls[calls.index(f"fault {action}") + 1 :], "the disk is left alone after a fault"
     site.check()
