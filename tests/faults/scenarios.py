@@ -22,7 +22,7 @@ from .traffic import Traffic
 
 OnStep = Callable[[str], None]
 TARGETS = (ENGINE,) * 4 + (FRONT,) * 2 + (EVERYTHING,) * 3 + (SUPERVISOR,)
-LOAD_S = (0.1, 1.0)
+LOAD_S = (0.1, 0.8)
 NESTED_S_MAX = 4.0
 LAST_WORDS_S = 1.0
 """For the front to pass on what the engine acknowledged before it died."""

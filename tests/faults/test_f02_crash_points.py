@@ -11,7 +11,9 @@ from tests.faults.tracing import CannotTrace, injected
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 
 
-@pytest.mark.parametrize(("calls", "when"), [("fdatasync", 2), ("pwrite64", 2), ("/^rename", 1)])
+@pytest.mark.parametrize(
+    ("calls", "when"), [("fdatasync", 2), pytest.param("pwrite64", 2, marks=pytest.mark.slow), ("/^rename", 1)]
+)
 def test_f02_engine_killed_at_a_system_call(site: Site, tmp_path: Path, calls: str, when: int) -> None:
     """Goal: F2. Method: strace kills the running engine, under load, at the n-th call of a kind; then the oracle."""
     mark = site.server.mark()

@@ -14,7 +14,7 @@ from tests.faults.scenarios import Site
 pytestmark = [pytest.mark.server, pytest.mark.timeout(1800)]
 CALLERS = int(os.environ.get("RISKENGINE_CALLERS", "12"))
 IDS = 40
-COPIES = int(os.environ.get("RISKENGINE_COPIES", "6"))
+COPIES = int(os.environ.get("RISKENGINE_COPIES", "4"))
 """Of each id, from each caller."""
 
 

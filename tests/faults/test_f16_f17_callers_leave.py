@@ -13,7 +13,7 @@ from tests.faults.proxy import Proxy
 from tests.faults.scenarios import Site
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(1800)]
-CALLS = int(os.environ.get("RISKENGINE_CALLS", "2000"))
+CALLS = int(os.environ.get("RISKENGINE_CALLS", "1200"))
 CALLERS = 6
 DEADLINE_S = (0.001, 0.02)
 RESETS = 30
