@@ -103,6 +103,10 @@ test-slow: $(READY) ## the tests marked slow
 fuzz: $(READY) ## property tests with fresh seeds and fifty times the examples (minutes to hours)
 	$(CACHE)/jit HYPOTHESIS_PROFILE=fuzz $(PYTEST) -m property --timeout=3600
 
+.PHONY: soak
+soak: $(READY) ## hours of kills, power losses, full disks (SOAK="kills --kills 100 --minutes 10" for a part)
+	@$(CACHE)/jit $(PY) -m tools.soak $(SOAK)
+
 .PHONY: sabotage
 sabotage: $(READY) ## break the code on purpose, one way at a time, and expect a check to turn red
 	$(PY) -m tools.sabotage
