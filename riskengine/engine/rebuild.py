@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from riskengine.engine.activation import MODELS_FOLDER, Activation
 from riskengine.engine.configuration import Configuration, configuration_from_content
 from riskengine.engine.pipeline import Pipeline
-from riskengine.engine.recovery import MODELS_FOLDER, Activation, fold_commits
+from riskengine.engine.recovery import fold_commits
 from riskengine.engine.state import State
 from riskengine.journal.reader import Activated, Commits, JournalReader
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from riskengine.engine.activation import MODELS_FOLDER, SEMANTICS
 from riskengine.engine.configuration import Replacement, configuration_from_content
 from riskengine.engine.pipeline import Pipeline
 from riskengine.engine.rebuild import Rebuilt, state_before
-from riskengine.engine.recovery import MODELS_FOLDER, SEMANTICS
 from riskengine.lab.answer import Answer, answer_of
 from riskengine.lab.event_words import event_words
 from riskengine.lab.find import Found

@@ -7,7 +7,7 @@ Called by `lab.explain` and `cli`.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,12 +15,12 @@ from typing import Final
 import numpy as np
 
 from riskengine.errors import RiskEngineError
-from riskengine.journal.reader import Commits, JournalReader
+from riskengine.journal.reader import Commits
+from riskengine.lab.reading import Progress, journal_items
 from riskengine.types import Array, Kind
 from riskengine.wire.pseudonyms import TagKey
 from riskengine.wire.reply import parse_decision_name
 
-Progress = Callable[[int, int], None]
 _HEX: Final = re.compile(r"[0-9a-f]{32}")
 _WORDS: Final = {Kind.RECORD: "was recorded without a decision", Kind.OUTCOME: "reports an outcome"}
 
@@ -94,7 +94,7 @@ def find_by_keys(data_dir: Path, keys: tuple[int, int], *, on_progress: Progress
     newest: tuple[Array, Array] | None = None
     sequences: list[int] = []
     other_kind = 0
-    for commits in commits_of(data_dir, on_progress=on_progress):
+    for commits in _commits(data_dir, on_progress):
         decisions = commits.decisions
         rows = np.flatnonzero(decisions["request_key"] == request_key)
         for row in rows[decisions["request_check"][rows] == request_check].tolist():
@@ -115,7 +115,7 @@ def find_by_keys(data_dir: Path, keys: tuple[int, int], *, on_progress: Progress
 def find_by_sequence(data_dir: Path, sequence: int, *, on_progress: Progress | None = None) -> Found:
     """Finds a decision by its sequence; otherwise as `find_by_keys`."""
     first = last = 0
-    for commits in commits_of(data_dir, on_progress=on_progress):
+    for commits in _commits(data_dir, on_progress):
         sequences = commits.events["sequence"]
         first, last = first or int(sequences[0]), int(sequences[-1])
         if sequence > last:
@@ -134,23 +134,8 @@ def find_by_sequence(data_dir: Path, sequence: int, *, on_progress: Progress | N
     )
 
 
-def commits_of(data_dir: Path, *, on_progress: Progress | None = None) -> Iterator[Commits]:
-    """Yields the commands of a journal and what was decided, in chunks.
-
-    Args:
-        data_dir: The data directory; it may be in use, then what is durable at the start is read.
-        on_progress: Called with (bytes read, bytes in all) after each chunk.
-
-    Raises:
-        JournalCorrupt: The journal is damaged.
-    """
-    total_bytes = sum(file.stat().st_size for file in (data_dir / "journal").glob("*.journal"))
-    reader = JournalReader(data_dir)
-    for item in reader:
-        if isinstance(item, Commits):
-            yield item
-        if on_progress:
-            on_progress(min(reader.frame_bytes, total_bytes), total_bytes)
+def _commits(data_dir: Path, on_progress: Progress | None) -> Iterator[Commits]:
+    return (item for item in journal_items(data_dir, on_progress=on_progress) if isinstance(item, Commits))
 
 
 def _row(commits: Commits, row: int) -> tuple[Array, Array]:

@@ -6,22 +6,37 @@ decisions.
 Called by `lab.whatif`.
 """
 
-from collections.abc import Callable
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from riskengine.engine.recovery import Activation
-from riskengine.journal.reader import Activated, Commits, JournalReader
+from riskengine.engine.activation import Activation
+from riskengine.journal.reader import Activated, Commits
+from riskengine.lab.reading import Progress, journal_items
 from riskengine.types import Kind, OutcomeType
 
-Progress = Callable[[int, int], None]
 _FRAUD: Final = (int(OutcomeType.FRAUD), int(OutcomeType.CHARGEBACK_FRAUD))
 _JUDGED: Final = (*_FRAUD, int(OutcomeType.LEGITIMATE))
 """Outcomes that say whether it was fraud; the last one of a transaction counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deciding:
+    """A configuration and where it begins.
+
+    Attributes:
+        sequence: Of the first command that it could decide.
+        activation: The configuration.
+        measured: What the state under it depends on; where it is equal, the state goes on.
+    """
+
+    sequence: int
+    activation: Activation
+    measured: tuple[Any, ...]
 
 
 @dataclass(slots=True)
@@ -29,21 +44,21 @@ class Survey:
     """What a journal holds.
 
     Attributes:
-        activations: Each with the sequence of the first command that it could decide, in order.
+        activations: All configurations, in order.
         first_sequence: Of the first command, 0 without commands.
         last_sequence: Of the last one.
         frauds: uint64[k], tags of transactions that were reported as fraud, sorted.
     """
 
-    activations: list[tuple[int, Activation]] = field(default_factory=list)
+    activations: list[Deciding] = field(default_factory=list)
     first_sequence: int = 0
     last_sequence: int = 0
     frauds: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
 
-    def deciding_from(self, sequence: int) -> list[tuple[int, Activation]]:
-        """Returns the activations that decided commands from a sequence on, the one active at it first."""
-        active = [index for index, (first, _) in enumerate(self.activations) if first <= sequence]
-        return self.activations[active[-1] if active else 0 :]
+    def deciding_from(self, sequence: int) -> list[Deciding]:
+        """Returns the configurations that decided commands from a sequence on, in order; those that decided none are left out."""
+        ends = [*(each.sequence for each in self.activations[1:]), self.last_sequence + 1]
+        return [each for each, end in zip(self.activations, ends, strict=True) if end > max(each.sequence, sequence)]
 
 
 def survey(data_dir: Path, *, on_progress: Progress | None = None) -> Survey:
@@ -56,21 +71,23 @@ def survey(data_dir: Path, *, on_progress: Progress | None = None) -> Survey:
     Raises:
         JournalCorrupt: The journal is damaged.
     """
-    total_bytes = sum(file.stat().st_size for file in (data_dir / "journal").glob("*.journal"))
     found, judged = Survey(), dict[int, bool]()
-    reader = JournalReader(data_dir)
-    for item in reader:
+    for item in journal_items(data_dir, on_progress=on_progress):
         if isinstance(item, Activated):
-            found.activations.append((item.sequence, Activation.read(item)))
+            found.activations.append(Deciding(item.sequence, Activation.read(item), _measured(item)))
             continue
         found.first_sequence = found.first_sequence or int(item.events["sequence"][0])
         found.last_sequence = int(item.events["sequence"][-1])
         _judge(item, judged)
-        if on_progress:
-            on_progress(min(reader.frame_bytes, total_bytes), total_bytes)
     judged.pop(0, None)
     found.frauds = np.array(sorted(tag for tag, fraud in judged.items() if fraud), np.uint64)
     return found
+
+
+def _measured(activated: Activated) -> tuple[Any, ...]:
+    told = json.loads(activated.content)
+    content = json.loads(told["configuration"])
+    return content["features"], content["limits"], told.get("since", 1)
 
 
 def _judge(commits: Commits, judged: dict[int, bool]) -> None:

@@ -7,7 +7,6 @@ is the journal's own, decisions as they were given.
 Called by `cli`.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,15 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from riskengine.engine.activation import MODELS_FOLDER, SEMANTICS
 from riskengine.engine.configuration import Configuration, Replacement, configuration_from_content
 from riskengine.engine.pipeline import Pipeline
 from riskengine.engine.rebuild import state_before
-from riskengine.engine.recovery import MODELS_FOLDER, SEMANTICS, Activation
 from riskengine.engine.state import State
 from riskengine.errors import BundleError, ConfigError, RiskEngineError
-from riskengine.journal.reader import Commits, JournalReader
+from riskengine.journal.reader import Commits
 from riskengine.lab.comparison import Bits, Compared, Comparison
-from riskengine.lab.survey import Survey, survey
+from riskengine.lab.reading import journal_items
+from riskengine.lab.survey import Deciding, Survey, survey
 from riskengine.types import DECISION, Array, Kind, rows_of, words
 
 Progress = Callable[[int, int, str], None]
@@ -99,7 +99,7 @@ class WhatIf:
         self._found = Survey()
         self._others: dict[int, Configuration] = {}
         self._pipeline: Pipeline | None = None
-        self._activation: Activation | None = None
+        self._deciding: Deciding | None = None
         self._names: dict[str, Any] = {}
         self.report = WhatIfReport()
 
@@ -121,18 +121,17 @@ class WhatIf:
         if self._found.last_sequence == 0:
             return self.report
         first = self._first_sequence()
-        self._others = self._build(first)
+        deciding = self._found.deciding_from(first)
+        self._others = self._build(deciding)
         self._begin(first, lambda a, b: tell(a, b, "making the state before"))
-        total_bytes = sum(file.stat().st_size for file in (self._data_dir / "journal").glob("*.journal"))
-        reader = JournalReader(self._data_dir)
-        for item in reader:
+        changes = {each.activation.revision: each for each in deciding[1:]}
+        for item in journal_items(self._data_dir, on_progress=lambda a, b: tell(a, b, "deciding")):
             if isinstance(item, Commits):
                 self._retake(item, first)
-                tell(min(reader.frame_bytes, total_bytes), total_bytes, "deciding")
             elif item.sequence > self._found.last_sequence:
                 break  # What a running engine has added since the survey is left alone.
-            elif item.sequence > first:
-                self._activate(Activation.read(item), item.sequence)
+            elif item.revision in changes:
+                self._activate(changes[item.revision])
         return self.report
 
     def _first_sequence(self) -> int:
@@ -145,21 +144,20 @@ class WhatIf:
             )
         return first
 
-    def _build(self, first: int) -> dict[int, Configuration]:
-        """Builds what decides instead of each activation, before hours are spent, by revision."""
+    def _build(self, deciding: list[Deciding]) -> dict[int, Configuration]:
+        """Builds what decides instead of each configuration, before hours are spent, by revision."""
         others: dict[int, Configuration] = {}
         unfit: BundleError | ConfigError | None = None
-        for sequence, activation in self._found.deciding_from(first):
+        for each in deciding:
+            content, models_dir = each.activation.configuration, self._data_dir / MODELS_FOLDER
             try:
-                other = configuration_from_content(
-                    activation.configuration, models_dir=self._data_dir / MODELS_FOLDER, instead=self._instead
-                )
+                other = configuration_from_content(content, models_dir=models_dir, instead=self._instead)
             except (BundleError, ConfigError) as error:
                 unfit, others = error, {}
                 continue
             if unfit is not None and not others:
-                fits_from = sequence
-            others[activation.revision] = other.with_revision(activation.revision)
+                fits_from = each.sequence
+            others[each.activation.revision] = other.with_revision(each.activation.revision)
         if unfit is not None and others:
             raise RiskEngineError(
                 f"this does not fit what was measured before sequence {fits_from}: {unfit.message}; "
@@ -172,20 +170,21 @@ class WhatIf:
     def _begin(self, sequence: int, on_progress: Callable[[int, int], None] | None) -> None:
         """Makes the state before a command, and goes on from it."""
         rebuilt = state_before(self._data_dir, sequence, on_progress=on_progress)
-        self._decide_by(rebuilt.activation, rebuilt.state)
+        deciding = [each for each in self._found.activations if each.activation.revision == rebuilt.activation.revision]
+        self._decide_by(deciding[0], rebuilt.state)
 
-    def _activate(self, activation: Activation, sequence: int) -> None:
+    def _activate(self, deciding: Deciding) -> None:
         """Goes on under another configuration; one that measures something else needs a state of its own."""
-        assert self._activation is not None, "a journal begins with an activation"
+        assert self._deciding is not None, "a journal begins with an activation"
         assert self._pipeline is not None, "it has a state"
-        if _measured(activation) != _measured(self._activation):
-            self._begin(sequence, None)
+        if deciding.measured != self._deciding.measured:
+            self._begin(deciding.sequence, None)
         else:
-            self._decide_by(activation, self._pipeline.state)
+            self._decide_by(deciding, self._pipeline.state)
 
-    def _decide_by(self, activation: Activation, state: State) -> None:
-        other = self._others[activation.revision]
-        self._activation = activation
+    def _decide_by(self, deciding: Deciding, state: State) -> None:
+        other = self._others[deciding.activation.revision]
+        self._deciding = deciding
         self._pipeline = Pipeline(other, state, other.limits)
         self._names = other.names()
         self.report.model_mode = other.policy.compiled.model_mode
@@ -206,19 +205,14 @@ class WhatIf:
                 self._compare(events[scored], commits.decisions[part][scored], decisions[scored])
 
     def _compare(self, events: Array, old: Array, new: Array) -> None:
-        assert self._activation is not None, "a journal begins with an activation"
-        old_names, new_names = self._activation.names, self._names
+        assert self._deciding is not None, "a journal begins with an activation"
+        activation = self._deciding.activation
+        old_names, new_names = activation.names, self._names
         fraud = np.isin(events["transaction_tag"], self._found.frauds)
         compared = self.report.comparison.add(old, new, old_names=old_names, new_names=new_names, fraud=fraud)
-        self.report.foreign_count += 0 if self._activation.semantics == SEMANTICS else len(old)
+        self.report.foreign_count += 0 if activation.semantics == SEMANTICS else len(old)
         if self._sink is not None:
             self._sink(Batch(events, old, new, old_names, new_names, fraud, compared))
-
-
-def _measured(activation: Activation) -> tuple[Any, Any]:
-    """Returns what the state under an activation depends on."""
-    content = json.loads(activation.configuration)
-    return content["features"], content["limits"]
 
 
 def _nobody(done: int, total: int, what: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from riskengine.engine import recovery
+from riskengine.engine.activation import MODELS_FOLDER
 from riskengine.engine.configuration import Configuration, Replacement
 from riskengine.engine.engine import Engine
 from riskengine.errors import BundleError, ConfigError
@@ -294,7 +294,7 @@ def test_request_id_leads_to_the_keys_of_the_door() -> None:
 def test_model_that_is_gone_is_missed_by_name(tmp_path: Path, live: Configuration) -> None:
     """Goal: whoever lost a bundle knows which. Method: remove the engine's copy."""
     write_journal(tmp_path, live, mixed_events(20, seed=6)[:10])
-    shutil.rmtree(tmp_path / recovery.MODELS_FOLDER)
+    shutil.rmtree(tmp_path / MODELS_FOLDER)
 
     with pytest.raises(BundleError, match="small is missing"):
         explain(tmp_path, find_by_sequence(tmp_path, 3))

@@ -265,6 +265,23 @@ def test_policy_that_fits_only_a_part_says_where_to_begin(
     assert len(events) - 10 == report.event_count
 
 
+def test_configuration_that_decided_nothing_is_not_asked(
+    tmp_path: Path, live: Configuration, rules_only: Configuration
+) -> None:
+    """Goal: only what decided has to fit. Method: a model's features are missing in two configurations without commands."""
+
+    def fewer(features: dict[str, Any]) -> None:
+        del features["profiles"]["account"]["measures"]["login"]
+
+    empty, events = configuration_of(rules_only, features=fewer), mixed_events(30, seed=6)
+    for configuration, part in ((empty, events[:0]), (rules_only, events), (empty, events[:0])):
+        write_journal(tmp_path, configuration, part)
+
+    report, _ = what_if(tmp_path, Replacement(model_path=live.model_path))
+
+    assert len(events) == report.event_count
+
+
 def test_policy_that_fits_nothing_is_a_mistake_in_it(journal: Path) -> None:
     """Goal: mistakes look as they do in `policy check`. Method: a name that nothing measures."""
 
