@@ -97,23 +97,24 @@ class Comparison:
     examples: dict[tuple[Verdict, Verdict], list[Example]] = field(default_factory=dict)
 
     def add(self, old: Array, new: Array, *, old_names: Names, new_names: Names, fraud: Bits) -> Compared:
-        """Compares a batch.
+        """Compares a batch. Commands that are not scored have no verdict on either side and are passed over.
 
         Args:
-            old: DECISION[n], scored, as journaled.
-            new: DECISION[n], of the same events.
+            old: DECISION[n], as journaled.
+            new: DECISION[n], of the same commands.
             old_names: What the bits of `old` mean.
             new_names: What those of `new` mean.
-            fraud: bool[n], whether the transaction was reported as fraud.
+            fraud: bool[n], whether its transaction was reported as fraud.
         """
         changed = old["verdict"] != new["verdict"]
         compared = Compared(changed, changed | _other_obligations(old, new, old_names, new_names))
-        self.decision_count += len(old)
+        scored = old["verdict"] != 0
+        self.decision_count += int(scored.sum())
         self.changed_count += int(changed.sum())
         self.different_count += int(compared.different.sum())
-        cells = 3 * (old["verdict"] - 1) + new["verdict"] - 1
-        self.verdicts += np.bincount(cells, minlength=9).reshape(3, 3)
-        self.fraud_verdicts += np.bincount(cells[fraud], minlength=9).reshape(3, 3)
+        cells = _cells(old, new)
+        self.verdicts += np.bincount(cells[scored], minlength=9).reshape(3, 3)
+        self.fraud_verdicts += np.bincount(cells[scored & fraud], minlength=9).reshape(3, 3)
         self._add_rules(old, new, changed, _ids(old_names), _ids(new_names))
         return compared
 
@@ -143,7 +144,7 @@ class Comparison:
 
     def _keep_examples(self, old: Array, new: Array, gained: Bits, lost: Bits, ids: Sequence[str]) -> None:
         """Keeps the first decisions of each change."""
-        cells = 3 * (old["verdict"] - 1) + new["verdict"] - 1
+        cells = _cells(old, new)
         for cell in np.unique(cells).tolist():
             kept = self.examples.setdefault((VERDICTS[cell // 3], VERDICTS[cell % 3]), [])
             for row in np.flatnonzero(cells == cell)[: EXAMPLES_MAX - len(kept)].tolist():
@@ -160,6 +161,12 @@ class Comparison:
 def name_of(decision: Any) -> str:
     """Returns the name of a row of DECISION."""
     return decision_name(request_key=int(decision["request_key"]), request_check=int(decision["request_check"]))
+
+
+def _cells(old: Array, new: Array) -> npt.NDArray[np.int64]:
+    """Returns the place of each scored decision in a table of old by new verdicts, row by row."""
+    cells: npt.NDArray[np.int64] = 3 * (old["verdict"] - 1) + new["verdict"] - 1
+    return cells
 
 
 def fired_bits(decisions: Array, count: int) -> Bits:

@@ -60,6 +60,20 @@ class Survey:
         ends = [*(each.sequence for each in self.activations[1:]), self.last_sequence + 1]
         return [each for each, end in zip(self.activations, ends, strict=True) if end > max(each.sequence, sequence)]
 
+    def reports_fraud(self, tags: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """Tells which transactions were reported as fraud.
+
+        Args:
+            tags: uint64[n], of the transactions.
+
+        Returns:
+            bool[n].
+        """
+        if not len(self.frauds):
+            return np.zeros(len(tags), np.bool_)
+        found: npt.NDArray[np.bool_] = self.frauds[np.searchsorted(self.frauds[:-1], tags)] == tags
+        return found
+
 
 def survey(data_dir: Path, *, on_progress: Progress | None = None) -> Survey:
     """Reads a journal.

@@ -24,7 +24,7 @@ from riskengine.journal.reader import Commits
 from riskengine.lab.comparison import Bits, Compared, Comparison
 from riskengine.lab.reading import journal_items
 from riskengine.lab.survey import Deciding, Survey, survey
-from riskengine.types import DECISION, Array, Kind, rows_of, words
+from riskengine.types import DECISION, Array, rows_of, words
 
 Progress = Callable[[int, int, str], None]
 Sink = Callable[["Batch"], None]
@@ -32,10 +32,10 @@ Sink = Callable[["Batch"], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Scored events with both sides of their decisions.
+    """Commands with both sides of their decisions.
 
     Attributes:
-        events: EVENT[n].
+        events: EVENT[n], also those that are not scored: both sides then have the verdict 0.
         old: DECISION[n], as journaled.
         new: DECISION[n].
         old_names, new_names: What their bits mean.
@@ -200,17 +200,15 @@ class WhatIf:
             events = commits.events[part]
             decisions = rows_of(self._pipeline.apply(words(events)), DECISION)
             self.report.event_count += len(events)
-            scored = events["kind"] == Kind.SCORE
-            if scored.any():
-                self._compare(events[scored], commits.decisions[part][scored], decisions[scored])
+            self._compare(events, commits.decisions[part], decisions)
 
     def _compare(self, events: Array, old: Array, new: Array) -> None:
         assert self._deciding is not None, "a journal begins with an activation"
         activation = self._deciding.activation
         old_names, new_names = activation.names, self._names
-        fraud = np.isin(events["transaction_tag"], self._found.frauds)
+        fraud = self._found.reports_fraud(events["transaction_tag"])
         compared = self.report.comparison.add(old, new, old_names=old_names, new_names=new_names, fraud=fraud)
-        self.report.foreign_count += 0 if activation.semantics == SEMANTICS else len(old)
+        self.report.foreign_count += 0 if activation.semantics == SEMANTICS else int(np.count_nonzero(old["verdict"]))
         if self._sink is not None:
             self._sink(Batch(events, old, new, old_names, new_names, fraud, compared))
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from riskengine.engine.configuration import Configuration, Replacement
 from riskengine.errors import ConfigError, RiskEngineError
+from riskengine.lab.comparison import Compared
 from riskengine.lab.differences import DifferenceWriter
 from riskengine.lab.survey import survey
 from riskengine.lab.whatif import Batch, WhatIf, WhatIfReport
@@ -42,10 +43,19 @@ def journal(tmp_path_factory: pytest.TempPathFactory, live: Configuration) -> Pa
 
 
 def what_if(folder: Path, instead: Replacement, **options: Any) -> tuple[WhatIfReport, list[Batch]]:
-    """Replays; returns the report and everything that was compared."""
+    """Replays; returns the report and all decisions that were compared."""
     batches: list[Batch] = []
     report = WhatIf(folder, instead, sink=batches.append, **options).run()
-    return report, batches
+    return report, [scored_of(batch) for batch in batches]
+
+
+def scored_of(batch: Batch) -> Batch:
+    """Returns the scored commands of a batch."""
+    rows = batch.events["kind"] == Kind.SCORE
+    assert rows.tolist() == (batch.new["verdict"] != 0).tolist()
+    compared = Compared(batch.compared.changed[rows], batch.compared.different[rows])
+    columns = (batch.events[rows], batch.old[rows], batch.new[rows])
+    return Batch(*columns, batch.old_names, batch.new_names, batch.fraud[rows], compared)
 
 
 def new_verdicts(batches: list[Batch]) -> list[int]:
