@@ -8,6 +8,8 @@ import typer
 
 from riskengine.cli.console import megabytes, out, plural, step
 from riskengine.cli.failures import UsageProblem
+from riskengine.cli.instead import ModelFolder, Policy, ReasonCodes, replacement_of
+from riskengine.cli.whatif import FromSequence, Out, whatif
 from riskengine.errors import RiskEngineError
 
 if TYPE_CHECKING:
@@ -61,12 +63,30 @@ def journal_verify(directory: Directory = None) -> None:
         out().print(f"{megabytes(found.torn_bytes)} of an unfinished write at the end: never acknowledged, ignored.")
 
 
-def journal_replay(directory: Directory = None) -> None:
-    """Takes every journaled decision again and compares it, bit for bit. Changes nothing."""
+def journal_replay(
+    directory: Directory = None,
+    policy: Policy = None,
+    reason_codes: ReasonCodes = None,
+    model: ModelFolder = None,
+    from_sequence: FromSequence = None,
+    target: Out = None,
+) -> None:
+    """Takes every journaled decision again and compares it, bit for bit; or, with --policy or --model, tells what would change.
+
+    Changes nothing.
+    """
     from riskengine.cli.workspace import warm_visibly
 
     data_dir = data_directory(directory)
     warm_visibly()
+    instead = replacement_of(directory, policy=policy, reason_codes=reason_codes, model=model)
+    if instead is not None:
+        whatif(data_dir, instead, from_sequence=from_sequence, target=target)
+        return
+    if from_sequence is not None or target is not None:
+        raise UsageProblem(
+            "--from-sequence and --out go with --policy or --model: they ask what would have been decided"
+        )
     from riskengine.lab.replay import replay
 
     with step(f"Replaying {data_dir}") as shown:

@@ -16,6 +16,7 @@ import typer
 from riskengine.cli import failures
 from riskengine.cli.demo import command as demo
 from riskengine.cli.erase import erase
+from riskengine.cli.explain import decision_explain
 from riskengine.cli.features import features_list
 from riskengine.cli.history import history_import, history_load
 from riskengine.cli.init import init
@@ -91,9 +92,23 @@ _add(_POLICY, "check", policy_check, "Tell every mistake, with its place.", "ris
 _add(_POLICY, "test", policy_test, "Run the cases of policy_cases/.", "riskengine policy test starter")
 _FEATURES = _group("features", "What the engine measures: list.")
 _add(_FEATURES, "list", features_list, "List all features.", "riskengine features list starter --match card")
+_DECISION = _group("decision", "Ask about one decision: explain.")
+_add(
+    _DECISION,
+    "explain",
+    decision_explain,
+    "What it was made of; what another policy would say.",
+    "riskengine decision explain decisions/63a23edf890c5e8419c7e39db0693689 starter",
+)
 _JOURNAL = _group("journal", "Prove what was decided: verify, replay.")
 _add(_JOURNAL, "verify", journal_verify, "Check every byte of the journal.", "riskengine journal verify starter")
-_add(_JOURNAL, "replay", journal_replay, "Take every decision again, compare.", "riskengine journal replay starter")
+_add(
+    _JOURNAL,
+    "replay",
+    journal_replay,
+    "Take every decision again, compare; or ask what if.",
+    "riskengine journal replay starter",
+)
 
 
 def _asks_for_help(arguments: Sequence[str]) -> bool:

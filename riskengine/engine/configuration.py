@@ -195,33 +195,53 @@ def _content(
     return json.dumps(content, separators=(",", ":"), allow_nan=False)
 
 
-def configuration_from_content(content: str, *, models_dir: Path) -> Configuration:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """What decides instead of a part of a configuration, measured on the very same features.
+
+    Attributes:
+        policy: policy.yaml, or None to keep the policy.
+        reasons: reason_codes.yaml, or None to keep the reasons.
+        model_path: Folder of a bundle, or None to keep the model.
+        tag: Turns identifiers of the policy's lists into tags; None where its lists hold tags only.
+    """
+
+    policy: Document | None = None
+    reasons: Document | None = None
+    model_path: Path | None = None
+    tag: Tagger | None = None
+
+
+def configuration_from_content(content: str, *, models_dir: Path, instead: Replacement | None = None) -> Configuration:
     """Rebuilds a configuration that was journaled.
 
     Args:
         content: From `Configuration.content`.
         models_dir: The engine's own folder of bundles, by revision.
+        instead: Parts to take from elsewhere; features, limits and base currency are always those that were journaled.
 
     Raises:
-        ConfigError: It is of another format, or refers to what this program does not know.
-        BundleError: The model's bundle is gone or damaged.
+        ConfigError: It is of another format, refers to what this program does not know, or the other policy or its reasons
+            have mistakes or name what these features do not measure.
+        BundleError: The model's bundle is gone or damaged, or the other one does not fit the features.
     """
+    instead = instead or Replacement()
     data = json.loads(content)
     if data["format"] != CONTENT_FORMAT:
         message = f"format {data['format']}, this program reads format {CONTENT_FORMAT}; use the one that wrote it"
         raise ConfigError([Problem("activation", 0, 0, message)])
     policy_document, reasons_document = documents_of(data["policy"].encode())
-    model_path = models_dir / data["model"]["revision"] if data["model"] else None
-    if model_path is not None and not model_path.is_dir():
+    model_path = instead.model_path or (models_dir / data["model"]["revision"] if data["model"] else None)
+    if instead.model_path is None and model_path is not None and not model_path.is_dir():
         raise BundleError(f"model {data['model']['name']} is missing; restore {model_path} from a copy")
     return build_configuration(
         Document("features.yaml", data["features"]),
-        policy_document,
-        reasons_document,
+        instead.policy or policy_document,
+        instead.reasons or reasons_document,
         limits=EngineLimits(**data["limits"]),
         base_currency=data["base_currency"],
         model_path=model_path,
-        tag=None,
+        tag=instead.tag,
     )
 
 

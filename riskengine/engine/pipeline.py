@@ -166,6 +166,21 @@ class Pipeline:
         timings.fold_ns += timings.clock_ns() - started_ns
         timings.batches += 1
         timings.rows += len(events)
+        return self.decide(events, features, valid, flags)
+
+    def decide(self, events: WordMatrix, features: Features, valid: Valid, flags: npt.NDArray[np.int64]) -> WordMatrix:
+        """Decides the scored rows of a batch that was folded, here or by a pipeline that measures the same. Changes no state.
+
+        Args:
+            events: int64[n, EVENT_WORDS], as for `apply`.
+            features: float64[n, columns], C-contiguous, from `fold`. The columns known only at decision time are scratch:
+                they are written where every row is scored.
+            valid: uint8[n, columns], likewise.
+            flags: int64[n], from `fold`.
+
+        Returns:
+            int64[n, DECISION_WORDS], one row for each.
+        """
         decisions = np.empty((len(events), DECISION_WORDS), np.int64)
         summary = begin_decisions(events, flags, self.configuration.revision, decisions, decisions.view(np.float64))
         if not summary & SUMMARY_FOLDED_ONLY:

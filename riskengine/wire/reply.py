@@ -113,6 +113,10 @@ class ReplyBuilder:
             self._receive_time(received_us),
         )
 
+    def decision(self, raw: bytes) -> "messages.Decision":
+        """Returns the Decision that `decision_bytes` serialises; for explanations."""
+        return messages.Decision.FromString(self.decision_bytes(raw))
+
     def _receive_time(self, time_us: int) -> bytes:
         """Serialises field 19, a Timestamp not before 1970; many in a row fall into one second."""
         seconds, rest_us = divmod(time_us, US_PER_SECOND)

@@ -18,6 +18,7 @@ COMMANDS = [
     "policy check",
     "policy test",
     "features list",
+    "decision explain",
     "journal verify",
     "journal replay",
 ]
@@ -34,7 +35,7 @@ print("LOADED", [name for name in {HEAVY!r} if name in sys.modules])
 @pytest.fixture(scope="module")
 def said() -> str:
     """What a process says that shows the help of everything, with blanks for line ends."""
-    everything = ["", "history", "policy", "features", "journal", *COMMANDS]
+    everything = ["", "history", "policy", "features", "decision", "journal", *COMMANDS]
     done = subprocess.run([sys.executable, "-c", PROBE, *everything], capture_output=True, text=True, check=True)
     return " ".join(done.stdout.split())
 

@@ -32,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from riskengine.engine import loop
+from riskengine.engine.process import report_line
 from tests.faults.power import shut_down
 
 FOLDER_VARIABLE = "RISKENGINE_FAULTS"
@@ -133,7 +134,7 @@ def telling(kind: Any, wanted: Path) -> Any:
 def main() -> int:
     """Runs the engine process."""
     folder = Path(os.environ[FOLDER_VARIABLE])
-    loop.load_kernels(loop.report_line)
+    loop.load_kernels(report_line)
     from riskengine.engine import engine
 
     engine.Engine = telling(engine.Engine, folder / "digest.wanted")  # type: ignore[misc]

@@ -24,16 +24,18 @@ from typing import Any
 import numpy as np
 
 from riskengine.clock import SystemClock
+from riskengine.engine.activation import Activation
 from riskengine.engine.configuration import Configuration, load_configuration
 from riskengine.engine.engine import Engine
-from riskengine.engine.recovery import Activation
+from riskengine.enums import ReplyStatus
 from riskengine.journal.directory import SPARE_NAME
 from riskengine.journal.reader import Activated, Commits, JournalReader
 from riskengine.lab.replay import replay
 from riskengine.server.vocabulary import Vocabulary
 from riskengine.settings import ServerSettings, load_settings
-from riskengine.types import DECISION, EVENT, Array, ReplyStatus, words
+from riskengine.types import DECISION, EVENT, Array, words
 from riskengine.v1 import risk_service_pb2 as service
+from riskengine.wire.names import message_field
 from riskengine.wire.pseudonyms import Pseudonyms, TagKey
 from riskengine.wire.reply import outcome_response, record_response
 from tests.faults.running import FaultyServer
@@ -137,7 +139,7 @@ class Oracle:
             )
             raw = journal.decisions[row].tobytes()
             told = (
-                vocabulary.replies.score_response(raw)
+                message_field(1, vocabulary.replies.decision_bytes(raw))
                 if entry.method == SCORE
                 else (record_response if entry.method == RECORD else outcome_response)(raw)
             )

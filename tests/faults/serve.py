@@ -18,8 +18,8 @@ from typing import Any
 
 from riskengine.errors import RiskEngineError
 from riskengine.server import supervisor as module
-from riskengine.server.options import FrontOptions
 from riskengine.server.processes import Child
+from riskengine.settings import FrontSettings
 
 ENGINE_MODULE = "riskengine.engine.loop"
 FAULTY_ENGINE_MODULE = "tests.faults.engine"
@@ -56,7 +56,7 @@ def main() -> int:
     supervisor = module.Supervisor(
         config_dir,
         listen=address,
-        options=FrontOptions(drain_notice_ms=0),
+        front=FrontSettings(drain_notice_ms=0),
         on_stage=lambda name, stage: tell(name=name, **stage),
     )
     try:

@@ -9,8 +9,10 @@ import pytest
 
 from riskengine.engine.configuration import load_configuration
 from riskengine.engine.engine import Engine
+from riskengine.enums import ReplyStatus
 from riskengine.errors import JournalFull
-from riskengine.types import EngineLimits, ReplyStatus, words
+from riskengine.limits import EngineLimits
+from riskengine.types import words
 from tests.strategies import stream_of
 
 DEFAULTS = Path(__file__).resolve().parents[2] / "riskengine" / "defaults"
