@@ -15,6 +15,7 @@ import typer
 
 from riskengine.cli import failures
 from riskengine.cli.demo import command as demo
+from riskengine.cli.backup import backup, restore
 from riskengine.cli.features import features_list
 from riskengine.cli.history import history_import, history_load
 from riskengine.cli.init import init
@@ -89,6 +90,8 @@ _add(_POLICY, "check", policy_check, "Tell every mistake, with its place.", "ris
 _add(_POLICY, "test", policy_test, "Run the cases of policy_cases/.", "riskengine policy test starter")
 _FEATURES = _group("features", "What the engine measures: list.")
 _add(_FEATURES, "list", features_list, "List all features.", "riskengine features list starter --match card")
+_add(APP, "backup", backup, "Copy the data and prove the copy.", "riskengine backup starter --to backup-1")
+_add(APP, "restore", restore, "Make a data folder from a backup.", "riskengine restore backup-1 --to starter/data")
 _JOURNAL = _group("journal", "Prove what was decided: verify, replay.")
 _add(_JOURNAL, "verify", journal_verify, "Check every byte of the journal.", "riskengine journal verify starter")
 _add(_JOURNAL, "replay", journal_replay, "Take every decision again, compare.", "riskengine journal replay starter")

@@ -12,6 +12,8 @@ COMMANDS = [
     "score",
     "simulate",
     "train",
+    "backup",
+    "restore",
     "history import",
     "history load",
     "policy check",
