@@ -161,6 +161,13 @@ class JournalFull(Overloaded):
         super().__init__("the journal's disk is full; free space, service resumes by itself", retry_after_s=1.0)
 
 
+class BackupUnusable(RiskEngineError):
+    """A backup that cannot be made or restored; no data directory was changed."""
+
+    reason = "BACKUP_UNUSABLE"
+    grpc_code = "FAILED_PRECONDITION"
+
+
 class InternalFault(RiskEngineError):
     """A fault of ours. The caller sees only the incident id, the log has the rest."""
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import typer
 
 from riskengine.cli import failures
+from riskengine.cli.backup import backup, restore
 from riskengine.cli.demo import command as demo
 from riskengine.cli.erase import erase
 from riskengine.cli.explain import decision_explain
@@ -100,6 +101,8 @@ _add(
     "What it was made of; what another policy would say.",
     "riskengine decision explain decisions/63a23edf890c5e8419c7e39db0693689 starter",
 )
+_add(APP, "backup", backup, "Copy the data and prove the copy.", "riskengine backup starter --to backup-1")
+_add(APP, "restore", restore, "Make a data folder from a backup.", "riskengine restore backup-1 --to starter/data")
 _JOURNAL = _group("journal", "Prove what was decided: verify, replay.")
 _add(_JOURNAL, "verify", journal_verify, "Check every byte of the journal.", "riskengine journal verify starter")
 _add(

@@ -17,6 +17,7 @@ from typing import Any, Final
 from riskengine.enums import DecisionFlag, Stage
 from riskengine.errors import InvalidRequest, Violation
 from riskengine.types import DECISION_STRUCT, DECISION_WORD, REASON_WORDS, REASONS_MAX, RULE_WORDS, US_PER_SECOND
+from riskengine.v1 import decision_pb2 as messages
 from riskengine.wire.names import RevisionNames, Sets, message_field, varint
 
 _HEAD: Final = Struct("<3q3Q2q2d5q")

@@ -13,6 +13,8 @@ COMMANDS = [
     "simulate",
     "train",
     "erase",
+    "backup",
+    "restore",
     "history import",
     "history load",
     "policy check",
