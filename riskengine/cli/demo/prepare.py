@@ -98,7 +98,7 @@ def fold_past(directory: Path, past: "pa.Table") -> None:
         )
         try:
             _commit(
-                engine, past, workspace.packer(), rows_max=limits.batch_rows_max, total=past.num_rows, tell=shown.update
+                engine, past, workspace.packer(), rows_max=engine.rows_max, total=past.num_rows, tell=shown.update
             )
             count = engine.sequence
         finally:
