@@ -293,7 +293,7 @@ class Fronts:
         if events & select.POLLIN or events & _BROKEN:
             front.reader.receive(front.connection)
 
-    def _send(self, front: Front, data: bytes) -> None:
+    def _send(self, front: Front, data: bytes | bytearray) -> None:
         front.outbox.send(data)
         if front.outbox:
             self._poll.modify(front.connection, select.POLLIN | select.POLLOUT)
