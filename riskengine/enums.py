@@ -158,4 +158,4 @@ class ReplyStatus(IntEnum):
     REUSED = 2  # same request_id, another payload
     NOT_FOUND = 3  # GetDecision
     JOURNAL_FULL = 4
-    REFUSED = 5  # the engine cannot serve: it is ending
+    REFUSED = 5  # too many rows of batches wait; nothing was applied

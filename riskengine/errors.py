@@ -106,13 +106,16 @@ class InvalidRequest(RiskEngineError):
 
 
 class RequestIdReused(RiskEngineError):
-    """A known request_id came with another payload; the first decision stands."""
+    """A known request_id came with another call or payload; the first one stands, this one is not counted."""
 
     reason = "REQUEST_ID_REUSED"
     grpc_code = "ALREADY_EXISTS"
 
     def __init__(self) -> None:
-        super().__init__("request_id was used with another payload; send a new request_id for a new request")
+        super().__init__(
+            "request_id is taken by another request, of another call or another payload, and nothing was counted now; "
+            "only what is a new payment gets a new request_id"
+        )
 
 
 class DecisionNotFound(RiskEngineError):

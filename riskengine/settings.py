@@ -133,8 +133,9 @@ class FrontSettings(_Strict):
     """A frame of this many rows is sent at once."""
     in_flight_max: int = Field(default=256, ge=1, le=100_000)
     """Single calls and stream items that wait for the engine; beyond it RESOURCE_EXHAUSTED."""
-    batch_rows_in_flight_max: int = Field(default=4_000, ge=1_000, le=1_000_000)
-    """Rows of batches that wait for the engine; beyond it RESOURCE_EXHAUSTED."""
+    batch_rows_in_flight_max: int = Field(default=4_000, ge=1_000, le=16_384)
+    """Rows of batches that the engine has not answered; beyond it RESOURCE_EXHAUSTED. The engine takes no more than 16,384
+    of one front."""
     stream_window: int = Field(default=32, ge=1, le=1_024)
     """Items of one stream that wait for the engine; beyond it the stream is not read."""
     skip_linkage_below_ms: int = Field(default=4, ge=0, le=60_000)

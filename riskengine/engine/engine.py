@@ -94,11 +94,16 @@ class Engine:
         """Sequence of the last durable command."""
         return self.state.sequence
 
+    @property
+    def rows_max(self) -> int:
+        """Rows that one `commit` takes: `batch_rows_max`, or what fits into a segment of the journal if that is less."""
+        return min(self._limits.batch_rows_max, self._journaled.writer.rows_max)
+
     def commit(self, events: Array) -> tuple[npt.NDArray[np.int64], Array]:
         """Applies a batch and makes it durable.
 
         Args:
-            events: Rows of EVENT, at most `batch_rows_max`; their sequence is assigned here, and received_time_us is raised
+            events: Rows of EVENT, at most `rows_max`; their sequence is assigned here, and received_time_us is raised
                 to that of the row before where it falls.
 
         Returns:
@@ -109,7 +114,7 @@ class Engine:
             JournalFault: The process must end.
         """
         count = len(events)
-        assert 0 < count <= self._limits.batch_rows_max, "a batch has its bound"
+        assert 0 < count <= self.rows_max, "a batch has its bound"
         self._journaled.writer.reserve(count)
         rows = words(events)
         screened = self.state.recent.screen(rows, self.state.progress)

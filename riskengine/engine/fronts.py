@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from riskengine.enums import ReplyStatus
 from riskengine.types import EVENT, EVENT_WORDS, Array, words
 
 from .link import (
@@ -33,6 +34,7 @@ from .link import (
     TO_ENGINE,
     FrameKind,
     FrameReader,
+    Header,
     LinkFault,
     Outbox,
     document_frame,
@@ -46,7 +48,7 @@ FRONTS_MAX: Final = 256
 OUTBOX_BYTES_MAX: Final = 32 << 20
 """Answers that one front may leave unread."""
 BATCH_ROWS_WAITING_MAX: Final = 16 * FRAME_ROWS_MAX
-"""Rows of batches set aside for one front."""
+"""Rows of batches set aside for one front; a batch beyond them is answered as REFUSED, and nothing of it applied."""
 # Bound once: an enum's attribute costs 0.24 us in Python 3.11, a name of the module nothing, and these are read for each frame.
 _GET: Final = FrameKind.GET
 _REPLIES: Final = FrameKind.REPLIES
@@ -135,7 +137,6 @@ class Fronts:
     ) -> None:
         self._listener = listener
         self._rows_max = rows_max
-        self._slice_rows = max(1, min(SLICE_ROWS, rows_max // 2))
         self._hello = hello
         self._wakeups = frozenset(wakeups)
         self._fronts: dict[int, Front] = {}
@@ -148,6 +149,15 @@ class Fronts:
 
     def __len__(self) -> int:
         return len(self._fronts)
+
+    @property
+    def _slice_rows(self) -> int:
+        return max(1, min(SLICE_ROWS, self._rows_max // 2))
+
+    def narrow(self, rows_max: int) -> None:
+        """Gathers batches of at most `rows_max` rows from now on, at least 1, where they could have more."""
+        assert rows_max > 0, "a batch has a row"
+        self._rows_max = min(self._rows_max, rows_max)
 
     @property
     def left_over(self) -> bool:
@@ -188,8 +198,12 @@ class Fronts:
         self._left_over = False
         count = self._take_slice(batch, parts)
         for front in list(self._fronts.values()):
+            part_count, question_count = len(parts), len(questions)
             taken = self._guard(front, self._take_frames, front, batch, count, parts, questions)
-            count = count if taken is None else taken
+            if taken is None:  # Rows it sent before it broke a rule are not applied: others take their places.
+                del parts[part_count:], questions[question_count:]
+            else:
+                count = taken
         self._left_over = self._left_over or any(front.batches for front in self._fronts.values())
         if len(self._fronts) > 1:  # The first to be asked goes to the end.
             first = next(iter(self._fronts))
@@ -216,10 +230,10 @@ class Fronts:
         first = 0
         for part in parts:
             size = part.row_count * REPLY_BYTES
-            header = bytearray(HEADER_BYTES)
-            write_header(header, 0, kind=_REPLIES, row_count=part.row_count, body_size=size, number=part.number)
+            header = _replies_header(part.number, part.row_count)
             frames.setdefault(part.front, []).extend((header, data[first : first + size]))
             first += size
+        assert first == len(data), "every reply belongs to a part"
         for front, pieces in frames.items():
             if front.connection.fileno() in self._fronts:  # It may be gone since its rows were gathered.
                 self._guard(front, self._send, front, b"".join(pieces))
@@ -279,7 +293,7 @@ class Fronts:
         if events & select.POLLIN or events & _BROKEN:
             front.reader.receive(front.connection)
 
-    def _send(self, front: Front, data: bytes) -> None:
+    def _send(self, front: Front, data: bytes | bytearray) -> None:
         front.outbox.send(data)
         if front.outbox:
             self._poll.modify(front.connection, select.POLLIN | select.POLLOUT)
@@ -299,6 +313,16 @@ class Fronts:
                 return count
         return 0
 
+    def _set_aside(self, front: Front, header: Header) -> None:
+        """Keeps the frame of a batch for later, or refuses it where too many rows wait."""
+        if front.batch_row_count + header.row_count > BATCH_ROWS_WAITING_MAX:
+            replies = np.zeros((header.row_count, REPLY_WORDS), np.int64)
+            replies[:, 0] = ReplyStatus.REFUSED
+            self._send(front, _replies_header(header.number, header.row_count) + replies.tobytes())
+            return
+        front.batch_row_count += header.row_count
+        front.batches.append(Batch(header.number, np.frombuffer(front.reader.body(), EVENT).copy()))
+
     def _take_frames(self, front: Front, batch: Array, count: int, parts: list[Part], questions: list[Question]) -> int:
         """Takes a front's whole frames from row `count` on; returns the new count."""
         reader = front.reader
@@ -307,10 +331,7 @@ class Fronts:
                 keys = np.frombuffer(reader.body(), np.uint64).reshape(-1, 2).copy()
                 questions.append(Question(front, header.number, keys))
             elif header.row_count > self._slice_rows:
-                front.batch_row_count += header.row_count
-                if front.batch_row_count > BATCH_ROWS_WAITING_MAX:
-                    raise LinkFault(f"more than {BATCH_ROWS_WAITING_MAX} rows of batches wait")
-                front.batches.append(Batch(header.number, np.frombuffer(reader.body(), EVENT).copy()))
+                self._set_aside(front, header)
             elif count + header.row_count > self._rows_max:
                 self._left_over = True
                 return count
@@ -322,3 +343,10 @@ class Fronts:
                 count += header.row_count
             reader.consume()
         return count
+
+
+def _replies_header(number: int, row_count: int) -> bytearray:
+    """Builds the header of REPLIES to the frame of that number."""
+    header = bytearray(HEADER_BYTES)
+    write_header(header, 0, kind=_REPLIES, row_count=row_count, body_size=row_count * REPLY_BYTES, number=number)
+    return header

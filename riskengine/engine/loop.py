@@ -47,6 +47,11 @@ FAREWELL_MS: Final = 1_000
 class CommittingEngine(Protocol):
     """What the loop needs of an engine; `engine.engine.Engine` is it."""
 
+    @property
+    def rows_max(self) -> int:
+        """As `Engine.rows_max`."""
+        ...
+
     def commit(self, events: Array) -> tuple[npt.NDArray[np.int64], Array]:
         """As `Engine.commit`."""
         ...
@@ -77,7 +82,7 @@ class EngineLoop:
 
     Args:
         data_dir: Where the socket goes.
-        rows_max: Rows of one commit, `EngineLimits.batch_rows_max`.
+        rows_max: Rows of one commit, `EngineLimits.batch_rows_max`; the engine may take fewer.
         report: Told each stage.
         clock: For the pace of progress alone.
         wakeups: Descriptors whose readiness stops the loop.
@@ -136,6 +141,7 @@ class EngineLoop:
         self._engine = engine
         self._state = {"state": "SERVING", "catalog": engine.catalog()}
         fronts = self._open()
+        fronts.narrow(engine.rows_max)
         fronts.notify(self._state)
         self._report("serving")
         gc.collect()
@@ -166,6 +172,7 @@ class EngineLoop:
     def _turn(self, fronts: Fronts, engine: CommittingEngine) -> None:
         """Commits and answers one batch, if anything waits."""
         gathered = fronts.gather(self._batch)
+        assert gathered.row_count == sum(part.row_count for part in gathered.parts), "every row belongs to a part"
         if gathered.row_count:
             self._commit(fronts, engine, gathered.row_count, gathered.parts)
         for question in gathered.questions:

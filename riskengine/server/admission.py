@@ -44,6 +44,34 @@ class Admission:
         assert self.waiting >= 0, "who leaves has entered"
 
 
+class Stay:
+    """A count within admission for as long as somebody needs it.
+
+    Args:
+        admission: Entered at once.
+        count: How many.
+
+    Raises:
+        Overloaded: As `Admission.enter`.
+    """
+
+    def __init__(self, admission: Admission, count: int) -> None:
+        admission.enter(count)
+        self._admission = admission
+        self._count = count
+        self._holders = 1
+
+    def prolong(self) -> None:
+        """Lets one more hold it, who owes a `leave`."""
+        self._holders += 1
+
+    def leave(self) -> None:
+        """Ends it when this was the last who held it."""
+        self._holders -= 1
+        if not self._holders:
+            self._admission.leave(self._count)
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """The time that a call has.

@@ -4,7 +4,7 @@ Started by the supervisor as ``python -m riskengine.server.app CONFIG_DIR --list
 `engine.process` says:
 
     {"stage": "listening", "address": "127.0.0.1:50051"}
-    {"stage": "waiting", "state": "AWAY" | "RECOVERING", ...}      health is NOT_SERVING
+    {"stage": "waiting", "state": "AWAY" | "SILENT" | "RECOVERING", ...}      health is NOT_SERVING
     {"stage": "serving"}                                           health is SERVING
     {"stage": "refused", ...}
 
@@ -37,7 +37,8 @@ from riskengine.wire.pseudonyms import TagKey
 from .addresses import check_plaintext
 from .calls import BATCH_BYTES_MAX, Gate, guard_stream, guard_unary
 from .client import SERVICE
-from .engine_client import EngineClient, OnIncident
+from .connection import OnIncident
+from .engine_client import EngineClient
 from .servicers import RiskServicer
 from .vocabulary import Vocabulary
 
@@ -47,6 +48,8 @@ REFUSE_S: Final = 0.25
 """How long calls are refused at least before the transport stops: callers learn to go elsewhere."""
 STOP_S: Final = 0.5
 """What the transport gives to calls that still run, after all that."""
+SILENCE_S_MIN: Final = 2.0
+"""An engine that answers nothing for this long, or twice the longest deadline if that is more, counts as away."""
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -127,7 +130,11 @@ class Front:
         self._draining = False
         self._gate = Gate()
         self._engine = EngineClient(
-            settings.data_dir, front=settings.front, on_state=self._on_state, on_incident=on_incident
+            settings.data_dir,
+            front=settings.front,
+            silence_s=max(SILENCE_S_MIN, 2 * settings.deadline.max_ms / 1000),
+            on_state=self._on_state,
+            on_incident=on_incident,
         )
         self._servicer = wrap(
             RiskServicer(
@@ -194,16 +201,15 @@ class Front:
 
     def _on_state(self, document: dict[str, Any]) -> None:
         """Follows the engine."""
-        if self._engine.serving:
+        serving = self._engine.serving
+        if serving:
             self._vocabulary.learn(document["catalog"])
             stage, details = "serving", {}
         else:
             stage = "waiting"
             details = {name: document[name] for name in ("state", "done", "total") if name in document}
         if not self._draining:
-            task = asyncio.get_running_loop().create_task(
-                self._set_health(_SERVING if self._engine.serving else _NOT_SERVING)
-            )
+            task = asyncio.get_running_loop().create_task(self._set_health(_SERVING if serving else _NOT_SERVING))
             self._health_tasks.add(task)
             task.add_done_callback(self._health_tasks.discard)
             self._report(stage, **details)

@@ -5,14 +5,18 @@ overlap, a frame waits up to `pace_ms` or `group_rows_max` rows (ADR 1 has the m
 own.
 
 INVARIANTS: a row is in at most one frame and is never sent twice; a reply goes to the call whose row it answers, by the
-number of the frame and the order within it; when the link breaks, every call that waits gets `Unavailable` (its event
-may or may not be counted: a retry with the same request_id finds out). A call that was cancelled leaves its row where
-it is.
+number of the frame and the order within it, and a decision that names another request ends the link; when the link
+breaks, every call that waits gets `Unavailable` (its event may or may not be counted: a retry with the same request_id
+finds out), one whose row was not sent yet `NotSent`. A call that was cancelled leaves its row where it is.
+
+An engine that answers nothing at all for `silence_s` while calls wait, stopped or before a disk that hangs, counts as away
+until it answers again.
 
 Called by `server.servicers`; made by `server.app`.
 """
 
 import asyncio
+import errno
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,33 +26,28 @@ from typing import Any, Final
 from riskengine.engine.link import (
     EVENT_BYTES,
     FRAME_ROWS_MAX,
-    FRONT_FRAME_BYTES_MAX,
     HEADER_BYTES,
     KEY_BYTES,
     REPLY_BYTES,
-    TO_FRONT,
     FrameKind,
     FrameReader,
     LinkFault,
-    Outbox,
     read_document,
     write_header,
 )
 from riskengine.engine.sockets import connect
-from riskengine.errors import InternalFault, Unavailable
+from riskengine.errors import Unavailable
 from riskengine.settings import FrontSettings
 from riskengine.types import LAYOUT_VERSION
 
-from .calls import incident
-from .waiting import Many, Reply, Singles
+from .connection import Connection, OnIncident
+from .waiting import Many, NotSent, Reply, Singles, key_of, keys_of
 
 logger = logging.getLogger(__name__)
 
 RECONNECT_S: Final = 0.05
 SWEEP_S: Final = 0.02
 """How often calls whose deadline passed are looked for."""
-OUTBOX_BYTES_MAX: Final = 64 << 20
-OnIncident = Callable[[InternalFault], None]
 _KEY: Final = Struct("<2Q")
 # Bound once: an enum's attribute costs 0.24 us in Python 3.11.
 _EVENTS: Final = FrameKind.EVENTS
@@ -63,7 +62,9 @@ class EngineClient:
     Args:
         data_dir: The engine's directory.
         front: Pace and group size.
-        on_state: Called with the engine's document whenever it changes, and with ``{"state": "AWAY"}``.
+        silence_s: How long the engine may answer nothing while calls wait.
+        on_state: Called with the engine's document whenever it changes, with ``{"state": "AWAY"}``, and with
+            ``{"state": "SILENT"}``.
         on_incident: Given the fault, already logged, when what the engine sent could not be dealt with: the front must end
             with it.
     """
@@ -73,31 +74,36 @@ class EngineClient:
         data_dir: Path,
         *,
         front: FrontSettings,
+        silence_s: float,
         on_state: Callable[[dict[str, Any]], None],
         on_incident: OnIncident,
     ) -> None:
         self._data_dir = data_dir
         self._pace_s = front.pace_ms / 1000
         self._group_rows_max = min(front.group_rows_max, FRAME_ROWS_MAX)
+        self._silence_s = silence_s
         self._on_state = on_state
         self._on_incident = on_incident
         self._loop = asyncio.get_running_loop()
-        self._link: _Link | None = None
+        self._link: Connection | None = None
         self._frame = bytearray(HEADER_BYTES + self._group_rows_max * EVENT_BYTES)
-        self._calls: list[tuple[asyncio.Future[Reply], float]] = []
+        self._calls: list[tuple[asyncio.Future[Reply], float, bytes]] = []
         self._flush_scheduled = False
         self._last_row_count = 1
         self._number = 0
         self._waiting: dict[int, Singles | Many] = {}
         self._sweep: asyncio.TimerHandle | None = None
         self._was_serving = False
+        self._heard_s = 0.0
+        self._silent = False
+        self._connect_failure = 0
         self._task: asyncio.Task[None] | None = None
         self.document: dict[str, Any] = {"state": "AWAY"}
 
     @property
     def serving(self) -> bool:
         """Whether rows can be sent."""
-        return self._link is not None and self.document["state"] == "SERVING"
+        return self._link is not None and not self._silent and self.document["state"] == "SERVING"
 
     def start(self) -> None:
         """Begins to connect, and keeps at it until `close`."""
@@ -110,11 +116,11 @@ class EngineClient:
             await asyncio.gather(self._task, return_exceptions=True)
         self._lose("the front stops")
 
-    def away(self) -> Unavailable:
+    def away(self) -> NotSent:
         """Returns the error of a call that cannot be sent."""
         if self._was_serving:
-            return Unavailable("ENGINE_AWAY", "the engine is away; retry with the same request_id")
-        return Unavailable("WARMING", "the engine is starting; retry shortly")
+            return NotSent("ENGINE_AWAY", "the engine is away; retry with the same request_id")
+        return NotSent("WARMING", "the engine is starting; retry shortly")
 
     def submit(self, row: bytes, deadline_s: float) -> asyncio.Future[Reply]:
         """Sends the row of a single call with the next frame.
@@ -124,7 +130,9 @@ class EngineClient:
             deadline_s: When to give up, on the event loop's clock.
 
         Raises:
-            Unavailable: The engine is away; nothing was sent.
+            NotSent: The engine is away.
+
+        The future may end with NotSent, too, or with Unavailable once the row was sent.
         """
         if not self.serving:
             raise self.away()
@@ -132,7 +140,7 @@ class EngineClient:
         calls = self._calls
         offset = HEADER_BYTES + len(calls) * EVENT_BYTES
         self._frame[offset : offset + EVENT_BYTES] = row
-        calls.append((future, deadline_s))
+        calls.append((future, deadline_s, key_of(row)))
         if len(calls) >= self._group_rows_max:
             self._flush()
         elif not self._flush_scheduled:
@@ -144,18 +152,23 @@ class EngineClient:
                 self._loop.call_later(self._pace_s, self._flush_now)
         return future
 
-    def submit_batch(self, rows: Sequence[bytes], deadline_s: float) -> asyncio.Future[list[Reply]]:
+    def submit_batch(
+        self, rows: Sequence[bytes], deadline_s: float, *, on_settled: Callable[[], None]
+    ) -> asyncio.Future[list[Reply]]:
         """Sends the rows of a batch, in order, as one frame.
 
         Args:
             rows: 1 to FRAME_ROWS_MAX rows of EVENT.
             deadline_s: When to give up, on the event loop's clock.
+            on_settled: Called once, when the engine has done with the rows or the link has ended, which may be long after
+                the call gave up; not called where this raises.
 
         Raises:
-            Unavailable: The engine is away; nothing was sent.
+            NotSent: The engine is away.
         """
         assert 1 <= len(rows) <= FRAME_ROWS_MAX, "a batch fits a frame"
-        return self._submit_many(_EVENTS, b"".join(rows), len(rows), deadline_s)
+        body = b"".join(rows)
+        return self._submit_many(_EVENTS, body, keys_of(body), deadline_s, on_settled)
 
     def get(self, request_key: int, request_check: int, deadline_s: float) -> asyncio.Future[list[Reply]]:
         """Asks for the decision of one request.
@@ -166,12 +179,18 @@ class EngineClient:
             deadline_s: When to give up, on the event loop's clock.
 
         Raises:
-            Unavailable: The engine is away.
+            NotSent: The engine is away.
         """
-        return self._submit_many(_GET, _KEY.pack(request_key, request_check), 1, deadline_s)
+        key = _KEY.pack(request_key, request_check)
+        return self._submit_many(_GET, key, [key], deadline_s)
 
     def _submit_many(
-        self, kind: FrameKind, body: bytes, row_count: int, deadline_s: float
+        self,
+        kind: FrameKind,
+        body: bytes,
+        keys: list[bytes],
+        deadline_s: float,
+        on_settled: Callable[[], None] = lambda: None,
     ) -> asyncio.Future[list[Reply]]:
         if not self.serving:
             raise self.away()
@@ -182,8 +201,8 @@ class EngineClient:
         self._number += 1
         frame = bytearray(HEADER_BYTES + len(body))
         frame[HEADER_BYTES:] = body
-        write_header(frame, 0, kind=kind, row_count=row_count, body_size=len(body), number=self._number)
-        self._expect(Many(future, row_count, deadline_s))
+        write_header(frame, 0, kind=kind, row_count=len(keys), body_size=len(body), number=self._number)
+        self._expect(Many(future, keys, deadline_s, on_settled))
         self._send(frame)
         return future
 
@@ -206,6 +225,8 @@ class EngineClient:
             self._send(frame[: HEADER_BYTES + size])
 
     def _expect(self, waiting: Singles | Many) -> None:
+        if not self._waiting:
+            self._heard_s = self._loop.time()
         self._waiting[self._number] = waiting
         if self._sweep is None:
             self._sweep = self._loop.call_later(SWEEP_S, self._expire)
@@ -214,6 +235,15 @@ class EngineClient:
         now_s = self._loop.time()
         for waiting in self._waiting.values():
             waiting.expire(now_s)
+        if self._waiting and not self._silent and now_s - self._heard_s > self._silence_s:
+            logger.error(
+                "the engine has answered nothing for %.1f s while calls wait, and counts as away until it does; is its "
+                "process stopped, or does its disk hang?",
+                now_s - self._heard_s,
+            )
+            self._silent = True
+            self._fail_unsent()
+            self._on_state({"state": "SILENT"})
         self._sweep = self._loop.call_later(SWEEP_S, self._expire) if self._waiting else None
 
     def _send(self, frame: bytearray | memoryview) -> None:
@@ -227,6 +257,7 @@ class EngineClient:
 
     def _on_frames(self, reader: FrameReader) -> None:
         """Takes all whole frames that arrived."""
+        self._heard_s = self._loop.time()
         while (header := reader.next_frame()) is not None:
             body = reader.body()
             if header.kind is _REPLIES:
@@ -243,9 +274,15 @@ class EngineClient:
             Reply(int.from_bytes(body[first : first + 8], "little"), bytes(body[first + 8 : first + REPLY_BYTES]))
             for first in range(0, row_count * REPLY_BYTES, REPLY_BYTES)
         ]
-        already = waiting.answered if isinstance(waiting, Singles) else len(waiting.replies)
-        if already + row_count > waiting.row_count:
+        if waiting.answered + row_count > waiting.row_count:
             raise LinkFault(f"more replies to frame {number} than it has rows")
+        if not waiting.fit(replies):
+            logger.error("a reply to frame %d of the link is of another request: none of that frame is used", number)
+            raise LinkFault(f"a reply to frame {number} is of another request")
+        if self._silent:
+            logger.warning("the engine answers again")
+            self._silent = False
+            self._on_state(self.document)
         if waiting.take(replies):
             del self._waiting[number]
 
@@ -260,12 +297,22 @@ class EngineClient:
         while True:
             if self._link is None:
                 try:
-                    self._link = _Link(
+                    self._link = Connection(
                         connect(self._data_dir), self._loop, self._on_frames, self._lose, self._on_incident
                     )
-                except OSError:
-                    pass
+                    self._connect_failure = 0
+                except OSError as error:
+                    self._tell_connect_failure(error)
             await asyncio.sleep(RECONNECT_S)
+
+    def _tell_connect_failure(self, error: OSError) -> None:
+        """Logs, once, why the engine cannot be connected to where it is this process that lacks something."""
+        if error.errno != self._connect_failure and error.errno in (errno.EMFILE, errno.ENFILE, errno.EACCES):
+            logger.error(
+                "the engine cannot be connected to: %s; allow this process more open files, or the folder",
+                error.strerror,
+            )
+        self._connect_failure = error.errno or 0
 
     def _lose(self, why: str) -> None:
         """Ends the link, and with it every call that waits."""
@@ -274,71 +321,21 @@ class EngineClient:
         logger.info("the link to the engine ends: %s", why)
         self._link.close()
         self._link = None
+        self._silent = False
         self.document = {"state": "AWAY"}
         self._fail_all()
         self._on_state(self.document)
 
     def _fail_all(self) -> None:
         waiting, self._waiting = self._waiting, {}
+        for one in waiting.values():
+            one.fail(
+                Unavailable(
+                    "ENGINE_AWAY", "the engine went away before it answered; retry with the same request_id to find out"
+                )
+            )
+        self._fail_unsent()
+
+    def _fail_unsent(self) -> None:
         calls, self._calls = self._calls, []
-        for one in (*waiting.values(), Singles(calls)):
-            one.fail(self.away())
-
-
-class _Link:
-    """One connection within the event loop.
-
-    Args:
-        connection: Non-blocking.
-        loop: The event loop.
-        on_frames: Takes whole frames from a reader; may raise LinkFault.
-        on_lost: Told why the connection cannot go on.
-        on_incident: As of `EngineClient`.
-    """
-
-    def __init__(
-        self,
-        connection: Any,
-        loop: asyncio.AbstractEventLoop,
-        on_frames: Callable[[FrameReader], None],
-        on_lost: Callable[[str], None],
-        on_incident: OnIncident,
-    ) -> None:
-        self._connection = connection
-        self._loop = loop
-        self._on_frames = on_frames
-        self._on_lost = on_lost
-        self._on_incident = on_incident
-        self._reader = FrameReader(kinds=TO_FRONT, frame_bytes_max=FRONT_FRAME_BYTES_MAX)
-        self._outbox = Outbox(connection, bytes_max=OUTBOX_BYTES_MAX)
-        loop.add_reader(connection.fileno(), self._readable)
-
-    def send(self, frame: bytearray | memoryview) -> None:
-        """Sends a frame, or keeps what the socket does not take; raises LinkFault."""
-        self._outbox.send(frame)
-        if self._outbox:
-            self._loop.add_writer(self._connection.fileno(), self._writable)
-
-    def close(self) -> None:
-        """Ends the connection."""
-        self._loop.remove_reader(self._connection.fileno())
-        self._loop.remove_writer(self._connection.fileno())
-        self._connection.close()
-
-    def _readable(self) -> None:
-        try:
-            if self._reader.receive(self._connection):
-                self._on_frames(self._reader)
-        except LinkFault as fault:
-            self._on_lost(fault.message)
-        except Exception as error:  # noqa: BLE001 an event loop would swallow it and the link would hang
-            internal = incident(error, where="the link")
-            self._on_lost(internal.message)
-            self._on_incident(internal)
-
-    def _writable(self) -> None:
-        try:
-            if self._outbox.flush():
-                self._loop.remove_writer(self._connection.fileno())
-        except LinkFault as fault:
-            self._on_lost(fault.message)
+        Singles(calls).fail(self.away())

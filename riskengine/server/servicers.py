@@ -5,8 +5,8 @@ come back into a reply. `app` registers the methods behind `calls.guard_unary` a
 raise into statuses.
 
 INVARIANTS: nothing is sent to the engine for a request that has a violation, whose deadline has passed, or that
-admission refused; items of a batch or stream fail alone; replies keep the order of requests. A call that is cancelled
-after its row was sent may still be folded, whole.
+admission refused; a fallback answers only for what was not sent; items of a batch or stream fail alone; replies keep the
+order of requests. A call that is cancelled after its row was sent may still be folded, whole.
 
 Made by `server.app`; benchmarks wrap it.
 """
@@ -17,21 +17,28 @@ from typing import Any, Final
 
 from riskengine.clock import Clock
 from riskengine.enums import ReplyStatus
-from riskengine.errors import DecisionNotFound, JournalFull, RequestIdReused, RiskEngineError, Unavailable
+from riskengine.errors import (
+    DecisionNotFound,
+    JournalFull,
+    Overloaded,
+    RequestIdReused,
+    RiskEngineError,
+    Unavailable,
+)
 from riskengine.settings import ServerSettings
 from riskengine.v1 import risk_service_pb2 as service
 from riskengine.wire.checks import check_batch, check_stream_item
 from riskengine.wire.names import message_field, text_field
 from riskengine.wire.parse import parse
 from riskengine.wire.reply import outcome_response, parse_decision_name, record_response
-from riskengine.wire.status import status_of
+from riskengine.wire.status import ITEM_STATUS_BYTES_MAX, status_of
 
-from .admission import Admission, Budget, Deadlines
+from .admission import RETRY_AFTER_S, Admission, Budget, Deadlines, Stay
 from .calls import Gate, check_size, draining, incident
 from .engine_client import EngineClient
 from .fallback import fallback_decision
 from .vocabulary import Vocabulary
-from .waiting import Reply
+from .waiting import NotSent, Reply
 
 YIELD_EVERY: Final = 32
 """Items of a batch that are packed or built before other calls get their turn."""
@@ -41,7 +48,9 @@ _FAILURES: Final[dict[int, Callable[[], RiskEngineError]]] = {
     ReplyStatus.REUSED: RequestIdReused,
     ReplyStatus.NOT_FOUND: DecisionNotFound,
     ReplyStatus.JOURNAL_FULL: JournalFull,
+    ReplyStatus.REFUSED: lambda: Overloaded(_QUEUE_FULL, retry_after_s=RETRY_AFTER_S),
 }
+_QUEUE_FULL: Final = "the engine's queue of batches is full; nothing of this batch was counted"
 DecisionBytes = bytes
 """A serialised Decision."""
 Item = asyncio.Task[bytes] | Exception | None
@@ -90,11 +99,11 @@ class RiskServicer:
         batch = parse(service.BatchScoreTransactionsRequest, raw)
         check_batch(batch)
         count = len(batch.requests)
-        self._batch_rows.enter(count)
+        stay = Stay(self._batch_rows, count)
         try:
-            results = await self._score_many(batch.requests, budget)
+            results = await self._score_many(batch.requests, budget, stay)
         finally:
-            self._batch_rows.leave(count)
+            stay.leave()
         return b"".join(message_field(1, _result(result, decision_field=1, error_field=2)) for result in results)
 
     async def stream_score_transactions(self, messages: AsyncIterator[bytes], _context: Any) -> AsyncIterator[bytes]:
@@ -157,7 +166,7 @@ class RiskServicer:
         row = self._vocabulary.door.score_row(request, self._now_us(), budget.skip_stages)
         try:
             reply = await self._ask(row, budget)
-        except Unavailable as away:
+        except NotSent as away:
             return fallback_decision(row, self._fallback, away)
         return self._vocabulary.replies.decision_bytes(reply.decision)
 
@@ -171,7 +180,7 @@ class RiskServicer:
         _check(reply)
         return reply
 
-    async def _score_many(self, requests: Any, budget: Budget) -> list[DecisionBytes | RiskEngineError]:
+    async def _score_many(self, requests: Any, budget: Budget, stay: Stay) -> list[DecisionBytes | RiskEngineError]:
         """Scores the requests of a batch: those with violations get their error, the others share one frame."""
         results: dict[int, DecisionBytes | RiskEngineError] = {}
         rows: dict[int, bytes] = {}
@@ -182,15 +191,21 @@ class RiskServicer:
             except RiskEngineError as error:
                 results[index] = error
         if rows:
-            answers = await self._ask_many(list(rows.values()), budget)
+            answers = await self._ask_many(list(rows.values()), budget, stay)
             results.update(zip(rows, answers, strict=True))
         return [results[index] for index in range(len(requests))]
 
-    async def _ask_many(self, rows: list[bytes], budget: Budget) -> list[DecisionBytes | RiskEngineError]:
+    async def _ask_many(self, rows: list[bytes], budget: Budget, stay: Stay) -> list[DecisionBytes | RiskEngineError]:
+        stay.prolong()  # Until the engine is done with the rows, also when the caller has given up.
         try:
-            replies = await self._engine.submit_batch(rows, budget.deadline_s)
-        except Unavailable as away:
+            future = self._engine.submit_batch(rows, budget.deadline_s, on_settled=stay.leave)
+        except NotSent as away:
+            stay.leave()
             return [_attempt(fallback_decision, row, self._fallback, away) for row in rows]
+        try:
+            replies = await future
+        except Unavailable as broken:
+            return [broken] * len(rows)
         answers = []
         for index, reply in enumerate(replies):
             await _give_way(index)
@@ -238,8 +253,12 @@ def _check(reply: Reply) -> None:
 def _result(result: DecisionBytes | RiskEngineError, *, decision_field: int, error_field: int) -> bytes:
     """Serialises the oneof of a batch's or a stream's result."""
     if isinstance(result, RiskEngineError):
-        return message_field(error_field, status_of(result).SerializeToString(deterministic=True))
+        return message_field(error_field, _item_status(result))
     return message_field(decision_field, result)
+
+
+def _item_status(error: RiskEngineError) -> bytes:
+    return status_of(error, bytes_max=ITEM_STATUS_BYTES_MAX).SerializeToString(deterministic=True)
 
 
 def _attempt(build: Callable[..., DecisionBytes], *arguments: Any) -> DecisionBytes | RiskEngineError:

@@ -26,6 +26,8 @@ PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
 MESSAGE_CHARS_MAX: Final = 512
 STATUS_BYTES_MAX: Final = 5_500
 """Of a serialised status; base64 makes a third more of it on the wire."""
+ITEM_STATUS_BYTES_MAX: Final = 2_048
+"""Of the status of one item of a batch: a thousand of them stay far below the 4 MiB that clients accept."""
 UNAVAILABLE_RETRY_S: Final = 0.25
 """When to come back to a server that warms, drains or waits for its engine, seconds."""
 _OURS: Final = frozenset({"INTERNAL", "DATA_LOSS"})
@@ -44,11 +46,12 @@ def code_of(error: RiskEngineError) -> grpc.StatusCode:
     return _CODES[error.grpc_code]
 
 
-def status_of(error: RiskEngineError) -> Status:
+def status_of(error: RiskEngineError, *, bytes_max: int = STATUS_BYTES_MAX) -> Status:
     """Turns an error into what stands in the results of a batch or a stream.
 
     Args:
         error: Any error of the tree.
+        bytes_max: Of the serialised status; the first violations are told as far as they fit, at least 2,000.
 
     Returns:
         Code, message and details: one ErrorInfo, then BadRequest or RetryInfo where they apply.
@@ -63,7 +66,7 @@ def status_of(error: RiskEngineError) -> Status:
     )
     _attach(status, info)
     if isinstance(error, InvalidRequest):
-        _attach(status, _bad_request(error, bytes_max=STATUS_BYTES_MAX - status.ByteSize() - 80))
+        _attach(status, _bad_request(error, bytes_max=bytes_max - status.ByteSize() - 80))
     retry_after_s = _retry_after_s(error)
     if retry_after_s > 0:
         retry = RetryInfo()

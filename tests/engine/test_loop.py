@@ -41,6 +41,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
+        self.rows_max = 4096
         self.failure: Exception | None = None
         self.gate = threading.Event()
         self.gate.set()
@@ -76,9 +77,10 @@ class Ledger:
 class Running:
     """A loop in a thread."""
 
-    def __init__(self, data_dir: Path, rows_max: int) -> None:
+    def __init__(self, data_dir: Path, rows_max: int, engine_rows_max: int) -> None:
         self.data_dir = data_dir
         self.ledger = Ledger()
+        self.ledger.rows_max = engine_rows_max
         self.stages: list[str] = []
         self.error: BaseException | None = None
         self._reader, self._writer = os.pipe()
@@ -145,8 +147,8 @@ class Caller:
 
 
 @contextmanager
-def running(data_dir: Path, rows_max: int = 256) -> Iterator[Running]:
-    loop = Running(data_dir, rows_max)
+def running(data_dir: Path, rows_max: int = 256, engine_rows_max: int = 4096) -> Iterator[Running]:
+    loop = Running(data_dir, rows_max, engine_rows_max)
     try:
         yield loop
     finally:
@@ -232,6 +234,19 @@ def test_batch_never_exceeds_its_bound(tmp_path: Path) -> None:
         assert 16 == sum(len(batch) for batch in loop.ledger.batches)
 
 
+def test_engine_may_take_fewer_rows_than_the_settings_say(tmp_path: Path) -> None:
+    """Goal: a small segment of the journal does not end the engine. Method: a loop of 256 rows, an engine of 3."""
+    with running(tmp_path, rows_max=256, engine_rows_max=3) as loop:
+        caller = Caller(loop.data_dir)
+        caller.send(1, range(100))
+        keys: list[int] = []
+        while len(keys) < 100:
+            keys += caller.replies()[2]
+
+        assert 3 >= max(len(batch) for batch in loop.ledger.batches)
+        assert list(range(100)) == keys
+
+
 def test_decisions_are_looked_up(tmp_path: Path) -> None:
     """Goal: GET is answered in its order. Method: one known key, one not."""
     with running(tmp_path) as loop:
@@ -296,6 +311,62 @@ def test_half_a_frame_commits_nothing(tmp_path: Path) -> None:
         good.replies()
 
         assert [[7]] == loop.ledger.batches
+
+
+@pytest.mark.parametrize("good_first", [False, True])
+def test_rows_before_a_broken_rule_cost_others_nothing(tmp_path: Path, good_first: bool) -> None:
+    """Goal: nobody gets the answers of another's rows.
+
+    Method: while a commit is held, one front sends rows, a question and garbage, another sends rows; either connected
+    first. The rows of the bad one are not applied, its link ends.
+    """
+    with running(tmp_path) as loop:
+        one, two = Caller(loop.data_dir), Caller(loop.data_dir)
+        good, bad = (one, two) if good_first else (two, one)
+        loop.ledger.gate.clear()
+        good.send(1, [1])
+        time.sleep(0.05)
+        bad.send(1, [100, 101, 102])
+        bad.frame(FrameKind.GET, 2, 1, np.array([[4, 1]], np.uint64).tobytes())
+        bad.connection.sendall(bytes(HEADER_BYTES))
+        good.send(2, [7, 8])
+        good.send(3, [9])
+        time.sleep(0.05)
+        loop.ledger.gate.set()
+
+        assert [(1, [0], [1]), (2, [0, 0], [7, 8]), (3, [0], [9])] == [good.replies() for _ in range(3)]
+        assert [1, 7, 8, 9] == [value for batch in loop.ledger.batches for value in batch]
+        with pytest.raises(LinkFault):
+            bad.next()
+
+
+def test_batches_beyond_the_bound_are_refused_and_the_link_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Goal: one caller's flood is not everybody's fault. Method: a bound of 200 rows, three batches of 100, a single."""
+    monkeypatch.setattr("riskengine.engine.fronts.BATCH_ROWS_WAITING_MAX", 200)
+    with running(tmp_path) as loop:
+        caller = Caller(loop.data_dir)
+        loop.ledger.gate.clear()
+        caller.send(1, [1])
+        time.sleep(0.05)
+        for number in (2, 3, 4):
+            caller.send(number, range(1000 * number, 1000 * number + 100))
+        caller.send(5, [5])
+        time.sleep(0.05)
+        loop.ledger.gate.set()
+        answers: dict[int, list[int]] = {}
+        keys: list[int] = []
+        while sum(map(len, answers.values())) < 302:
+            number, statuses, told = caller.replies()
+            answers.setdefault(number, []).extend(statuses)
+            keys += told if number in (2, 3) else []
+
+        assert [ReplyStatus.REFUSED] * 100 == answers[4]
+        assert [0] * 100 == answers[2] == answers[3]
+        assert [0] == answers[1] == answers[5]
+        assert [*range(2000, 2100), *range(3000, 3100)] == keys
+        assert not any(4000 in batch for batch in loop.ledger.batches)
 
 
 def test_front_that_does_not_read_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,9 +97,7 @@ def fold_past(directory: Path, past: "pa.Table") -> None:
             segment_bytes=settings.journal_segment_mib << 20,
         )
         try:
-            _commit(
-                engine, past, workspace.packer(), rows_max=limits.batch_rows_max, total=past.num_rows, tell=shown.update
-            )
+            _commit(engine, past, workspace.packer(), rows_max=engine.rows_max, total=past.num_rows, tell=shown.update)
             count = engine.sequence
         finally:
             engine.close()
