@@ -21,6 +21,7 @@ from riskengine.types import ENTITY_INDEX
 from riskengine.yamlfile import Document, KeyPath
 
 from .lists import NEVER_US, Entry
+from .schema import IDENTIFIER
 
 TagOf = Callable[[str, str], int]
 DECIDED_NAMESPACES: Final = ("model.", "list.")
@@ -83,7 +84,7 @@ def check_policy(
         _check_name(found, policy, ("on_review", index), obligations, "obligation")
     for index, (path, listed) in enumerate(_items(policy.data, "lists")):
         name = _get(listed, "id")
-        if isinstance(name, str) and name.isidentifier() and not is_variable_name(f"list.{name}"):
+        if isinstance(name, str) and re.match(IDENTIFIER, name) and not is_variable_name(f"list.{name}"):
             found.problems.append(policy.problem((*path, "id"), f'"{name}" is a word of CEL; give the list another id'))
         _check_name(found, policy, (*path, "reason"), codes, "reason code")
         _check_entries(found, policy, path, listed, index, tag, now_us)

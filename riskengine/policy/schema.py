@@ -3,7 +3,7 @@
 INVARIANTS: a model here checks forms, types and ranges; whatever refers to something else (a reason, an obligation, a
 feature, a condition) is checked by `check`. The string under a field is what the documentation tells analysts.
 
-Used by `compile`, `stage` and `cases`.
+Used by `check`, `compile`, `stage` and `cases`.
 """
 
 from typing import Annotated, Final, Literal, Self
