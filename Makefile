@@ -50,7 +50,7 @@ $(READY): requirements.lock requirements-bootstrap.lock pyproject.toml
 	@echo "make setup: ready; try make demo, or $(BIN)/riskengine --help"
 
 .PHONY: demo
-demo: $(READY) ## simulate, train, serve, and watch fraud unfold: the whole engine in three minutes
+demo: $(READY) ## simulate, train, serve, and watch fraud unfold: the whole engine in about two minutes
 	@$(BIN)/riskengine demo
 
 .PHONY: serve

@@ -27,13 +27,15 @@ from riskengine.engine.configuration import Configuration, build_configuration
 from riskengine.engine.engine import Engine
 from riskengine.engine.pipeline import Pipeline
 from riskengine.engine.state import State
+from riskengine.enums import Kind
 from riskengine.lab.booster import FitSettings
 from riskengine.lab.features import compute_features, in_order, packer_of
 from riskengine.lab.history import open_history, write_history
 from riskengine.lab.simulate import SimulationConfig, simulate
 from riskengine.lab.train import train_model
+from riskengine.limits import EngineLimits
 from riskengine.settings import ServerSettings, load_settings
-from riskengine.types import Array, EngineLimits, Kind, words
+from riskengine.types import Array, words
 from riskengine.wire.pseudonyms import TagKey
 from riskengine.yamlfile import load_file
 

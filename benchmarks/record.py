@@ -45,19 +45,23 @@ def record(name: str, *, parameters: dict[str, Any], results: dict[str, Any], pa
 
 
 def commit() -> str | None:
-    """Returns the commit, with ``-dirty`` if the tree differs from it; None outside a repository."""
+    """Returns the commit, with ``-dirty`` if the tree differs from it; None outside a repository.
+
+    Results do not count: the benchmark that ran before has just appended its own.
+    """
     head = _git("rev-parse", "--short=12", "HEAD")
-    return None if head is None else head + ("-dirty" if _git("status", "--porcelain") else "")
+    changes = _git("status", "--porcelain", "--", ".", ":(exclude)benchmarks/results")
+    return None if head is None else head + ("-dirty" if changes else "")
 
 
 def machine() -> dict[str, Any]:
-    """Returns what runs here: processor, cores, memory, kernel, how busy it was."""
+    """Returns what runs here: processor, cores, memory, family of the system, how busy it was."""
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "memory_gib": round(memory_bytes / 2**30, 1),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": platform.system(),
         "architecture": platform.machine(),
         "load_1min": round(os.getloadavg()[0], 2),
     }

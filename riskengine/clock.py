@@ -1,7 +1,7 @@
-"""The only module that asks the system for the time.
+"""Where the server asks the system for the time; commands and `lab`, which only show it, ask by themselves.
 
-INVARIANT: nothing below the front and the engine's loop reads a clock; time reaches them as data, in microseconds since
-1970-01-01 UTC. Called by `server`, `engine.loop` and `cli`.
+INVARIANT: nothing that a decision depends on reads a clock; time reaches it as data, in microseconds since 1970-01-01
+UTC. Called by `server` and `engine.loop`; `engine.pipeline` measures itself by `monotonic_ns`.
 """
 
 import time
@@ -30,30 +30,6 @@ class SystemClock:
     def monotonic_us(self) -> int:
         """Returns a time that never falls, microseconds since an arbitrary start."""
         return time.monotonic_ns() // 1000
-
-
-class ManualClock:
-    """A clock that tests turn by hand.
-
-    Args:
-        now_us: The first time it tells.
-    """
-
-    def __init__(self, now_us: int = 0) -> None:
-        self._now_us = now_us
-
-    def now_us(self) -> int:
-        """Returns the time it was set to."""
-        return self._now_us
-
-    def monotonic_us(self) -> int:
-        """Returns the time it was set to."""
-        return self._now_us
-
-    def advance(self, delta_us: int) -> None:
-        """Moves the clock forward by `delta_us`, at least 0."""
-        assert delta_us >= 0, "time does not fall"
-        self._now_us += delta_us
 
 
 def monotonic_ns() -> int:

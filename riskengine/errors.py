@@ -1,12 +1,12 @@
-"""Every error the engine raises on purpose, as one tree.
+"""The errors that the engine raises on purpose, as one tree.
 
-RiskEngineError                 reason, gRPC code, metadata; what to do is part of the message
+RiskEngineError                 message, reason, gRPC code; what to do is part of the message
 ├── InvalidRequest              a request that can never succeed as it is: all its violations
 ├── RequestIdReused             a known request_id with another payload
 ├── DecisionNotFound            no recent decision of that name
-├── Unavailable                 warming, draining, or the engine is away: worth a retry
+├── Unavailable                 the server cannot answer just now, or nobody is there: worth a retry
 ├── Overloaded                  a bound is reached: worth a retry after the given time
-├── JournalFull                 no space for the next frame: refused before state moved
+│   └── JournalFull             no space for the next frame: refused before state moved
 ├── InternalFault               a fault of ours: only an incident id leaves the process
 ├── ConfigError                 a configuration that cannot be used: all its problems
 ├── BundleError                 a model bundle that is damaged or does not fit
@@ -15,12 +15,17 @@ RiskEngineError                 reason, gRPC code, metadata; what to do is part 
 ├── JournalFault                a failed write or sync: the engine must end
 └── StartRefused                a second engine on one directory, a port in use, a missing file
 
+An error of one package stands there: `expr.issues.ExpressionError`, `engine.link.LinkFault`,
+`server.waiting.DeadlineExceeded`, `server.supervisor.CrashLoop`, `cli.failures.UsageProblem`.
+
 INVARIANT: a message never echoes a value that a caller sent; it names the field. Raised anywhere; mapped to a gRPC
-status by `wire.status` alone and to an exit code by `cli` alone.
+status by `wire.status` alone, to the exit status of a command by `cli.failures`, to that of a child process by
+`engine.process`. A wrong name is answered by `nearest`, in the same words everywhere.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
 
 DOMAIN = "riskengine.v1"
 
@@ -62,11 +67,11 @@ class Problem:
 
 
 class RiskEngineError(Exception):
-    """The root. `reason` is stable and doubles as a metric label.
+    """The root. Programs tell errors apart by `reason`, which is stable, and by nothing else.
 
     Args:
         message: For people; says what to do next where something can be done.
-        metadata: Every dynamic part of the message, as strings.
+        metadata: Parts of the message that a program may want by themselves, as strings; most errors have none.
     """
 
     reason = "INTERNAL"
@@ -115,11 +120,13 @@ class DecisionNotFound(RiskEngineError):
     grpc_code = "NOT_FOUND"
 
     def __init__(self) -> None:
-        super().__init__("no recent decision has this name")
+        super().__init__(
+            "no recent decision has this name; check it, or raise limits.recent_decisions_max in server.yaml to keep more"
+        )
 
 
 class Unavailable(RiskEngineError):
-    """The server cannot answer just now. `reason` is WARMING, DRAINING or ENGINE_AWAY."""
+    """Nobody can answer just now. `reason` is WARMING, DRAINING or ENGINE_AWAY; NOT_SERVING where no server was reached."""
 
     grpc_code = "UNAVAILABLE"
 
@@ -219,20 +226,33 @@ class JournalFault(RiskEngineError):
 
 
 class StartRefused(RiskEngineError):
-    """The process must not start as asked: the message says which directory, port or file."""
+    """The process must not start as asked: the message says which directory, port or file.
+
+    Args:
+        reason: Another one, where a child process was refused by an error of its own, e.g. ``JOURNAL_CORRUPT``.
+    """
 
     reason = "START_REFUSED"
     grpc_code = "FAILED_PRECONDITION"
 
+    def __init__(
+        self, message: str, *, reason: str = "START_REFUSED", metadata: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message, metadata=metadata)
+        self.reason = reason
 
-@dataclass(frozen=True, slots=True)
-class Incident:
-    """An unexpected exception on its way to the log.
 
-    Attributes:
-        id: Opaque, quoted to the caller.
-        where: The stage or call in which it happened.
+def nearest(name: str, candidates: Iterable[str], *, prefix: str = "") -> str:
+    """Says which valid name could have been meant, as the tail of a message.
+
+    Args:
+        name: As it was written.
+        candidates: The valid names.
+        prefix: What a valid name is written after, such as ``card.``.
+
+    Returns:
+        ``; did you mean "x"?`` for the nearest in spelling, whatever the case, or nothing when none is near.
     """
-
-    id: str
-    where: str = field(default="")
+    folded = {candidate.lower(): candidate for candidate in candidates}
+    close = get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
+    return f'; did you mean "{prefix}{folded[close[0]]}"?' if close else ""

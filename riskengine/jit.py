@@ -29,7 +29,8 @@ def sources_digest() -> str:
     """Returns 16 hex digits over everything that is compiled into kernels: their sources and the constants they use."""
     checked = os.environ.get("NUMBA_BOUNDSCHECK", "")
     digest = hashlib.blake2b(f"{numba.__version__}|{checked}".encode(), digest_size=8)
-    files = [PACKAGE / "jit.py", PACKAGE / "types.py", *PACKAGE.rglob("kernels.py"), *PACKAGE.rglob("layout.py")]
+    read = [PACKAGE / name for name in ("jit.py", "types.py", "enums.py")]
+    files = [*read, *PACKAGE.rglob("kernels.py"), *PACKAGE.rglob("layout.py")]
     for file in sorted(files):
         digest.update(file.read_bytes())
     return digest.hexdigest()

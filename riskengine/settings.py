@@ -4,7 +4,7 @@ INVARIANTS: nothing here changes a decision that is journaled: what scoring depe
 reaches the engine as an activation. Paths are absolute after `load_settings`; relative ones count from the folder of
 server.yaml.
 
-Called by `server` and `cli`.
+Called by `server`, `engine.loop`, `lab` and `cli`.
 """
 
 import re
@@ -16,15 +16,16 @@ from typing import Annotated, Final, Literal, Self
 import pydantic
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from riskengine.errors import ConfigError
-from riskengine.types import EngineLimits
-from riskengine.yamlfile import check, load_file, pattern
+from riskengine.currencies import AMOUNT_MINOR_MAX, MINOR_UNIT_EXPONENTS, rate_problems
+from riskengine.errors import ConfigError, Problem
+from riskengine.limits import EngineLimits
+from riskengine.yamlfile import Document, check, load_file, pattern
 
-AMOUNT_MINOR_MAX: Final = 10**12
 _LIMITS: Final = EngineLimits()
 
 FallbackVerdict = Literal["approve", "review", "decline", "error"]
 PanField = Literal["account_id", "card_id", "device_id", "merchant_id", "payee_id"]
+"""Identifiers that are refused when they are a bare card number."""
 Currency = Annotated[
     str, Field(pattern=pattern(r"^[A-Z]{3}$", "must be an ISO 4217 code of three capital letters, such as EUR"))
 ]
@@ -57,7 +58,7 @@ class _Strict(pydantic.BaseModel):
 
 
 class LimitSettings(_Strict):
-    """Bounds of the engine's memory and work; `riskengine.types.EngineLimits` says what happens at each."""
+    """Bounds of the engine's memory and work; `riskengine.limits.EngineLimits` says what happens at each."""
 
     entities_max: int = Field(default=_LIMITS.entities_max, ge=1_000, le=100_000_000)
     """Entities kept for each entity type."""
@@ -156,7 +157,7 @@ class ServerSettings(_Strict):
     data_dir: SettingsPath = Path("data")
     """The folder of the journal; one engine at a time owns it."""
     model_dir: SettingsPath = Path("models")
-    """The folder of model bundles; the newest activated one serves."""
+    """The folder of model bundles; the one that its file `active` names serves."""
     tag_key_file: SettingsPath = Path("tag.key")
     """The secret that turns identifiers into tags, 32 random bytes. Losing it loses every link to the past."""
     base_currency: Currency = "EUR"
@@ -193,12 +194,22 @@ def load_settings(path: Path) -> ServerSettings:
     """
     document = load_file(path)
     settings, problems = check(document, ServerSettings)
-    if settings is not None and Decimal(settings.rates.get(settings.base_currency, "1")) != 1:
-        where = ("rates", settings.base_currency)
-        problems.append(document.problem(where, "the rate of the base currency is 1; remove it"))
+    if settings is not None:
+        problems += _rate_problems(document, settings)
     if problems or settings is None:
         raise ConfigError(problems)
     folder = path.resolve().parent
     return settings.model_copy(
         update={name: folder / getattr(settings, name) for name in ("data_dir", "model_dir", "tag_key_file")}
     )
+
+
+def _rate_problems(document: Document, settings: ServerSettings) -> list[Problem]:
+    """Places what `rate_problems` says: an unknown currency at its name, a bad rate at the rate."""
+    told = []
+    for currency, sentence in rate_problems(base_currency=settings.base_currency, rates=settings.rates).items():
+        if currency in settings.rates:
+            told.append(document.problem(("rates", currency), sentence, at_key=currency not in MINOR_UNIT_EXPONENTS))
+        else:
+            told.append(document.problem(("base_currency",), sentence))
+    return told

@@ -1,8 +1,10 @@
-"""The words every part of the engine speaks: events and decisions as rows of 8-byte words, closed sets, limits.
+"""The words every part of the engine speaks: events and decisions as rows of 8-byte words.
 
 An event is one row of `EVENT`, a decision one row of `DECISION`: NumPy structured types whose fields are all 8 bytes wide,
 so the same memory is columns by name (``batch["amount_minor"]``) and a matrix of words by position (`words`), which is what
 kernels take. The front packs a row with one `struct` call, the link and the journal carry rows as they are or narrowed.
+
+Closed sets, as their comments name them, are in `riskengine.enums`.
 
 INVARIANTS: no protobuf, no I/O here. Missing is `MISSING` in an integer column that says so, 0 in a tag or a code,
 NaN in a float column. Adding a column appends it to its block and raises `LAYOUT_VERSION`.
@@ -10,8 +12,6 @@ NaN in a float column. Adding a column appends it to its block and raises `LAYOU
 Used by everything.
 """
 
-from dataclasses import dataclass
-from enum import IntEnum, IntFlag
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +23,12 @@ MISSING: Final = -(2**63)
 
 Array = npt.NDArray[Any]
 WordMatrix = npt.NDArray[np.int64]
+"""Rows of EVENT or DECISION as words."""
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Valid = npt.NDArray[np.uint8]
+"""1 where a value is there, 0 where it is missing."""
 
 NUMBER_SLOTS: Final = 16
 LABEL_SLOTS: Final = 16
@@ -38,8 +44,8 @@ REASON_WORDS: Final = 5
 US_PER_SECOND: Final = 1_000_000
 US_PER_DAY: Final = 86_400 * US_PER_SECOND
 
-# Keyed 64-bit tags of identifiers, in this order. The first ENTITY_RAW_COUNT come from the request, the rest are derived
-# at the door.
+# Keyed 64-bit tags of identifiers, in this order. Those up to the address come from the request, the rest are derived at
+# the door.
 ENTITIES: Final = (
     "account",
     "card",
@@ -54,7 +60,6 @@ ENTITIES: Final = (
     "ip_network",
     "email_domain",
 )
-ENTITY_RAW_COUNT: Final = 9
 ENTITY_INDEX: Final = {name: index for index, name in enumerate(ENTITIES)}
 
 _INTEGERS: Final = (
@@ -160,156 +165,6 @@ DECISION_WORD: Final = {name: index for index, name in enumerate(DECISION_COLUMN
 DECISION_STRUCT: Final = "<" + "".join({"i": "q", "u": "Q", "f": "d"}[DECISION[name].kind] for name in DECISION_COLUMNS)
 
 
-class Kind(IntEnum):
-    """What a row of the journal asks of the engine."""
-
-    SCORE = 1
-    RECORD = 2
-    OUTCOME = 3
-
-
-class TransactionType(IntEnum):
-    """As riskengine.v1.TransactionType."""
-
-    CARD_PAYMENT = 1
-    WALLET_TRANSFER = 2
-    TOP_UP = 3
-    WITHDRAWAL = 4
-    REFUND = 5
-    REVERSAL = 6
-    LOGIN = 7
-    ACCOUNT_OPENING = 8
-    CARD_APPLICATION = 9
-    VIRTUAL_CARD_ISSUE = 10
-    PROMOTION_REDEMPTION = 11
-
-
-MONETARY_TYPE_LAST: Final = TransactionType.REVERSAL
-"""Types up to this one carry an amount, later ones none."""
-
-
-class Channel(IntEnum):
-    """As riskengine.v1.Channel."""
-
-    WEB = 1
-    MOBILE_APP = 2
-    POINT_OF_SALE = 3
-    ATM = 4
-    MOTO = 5
-    API = 6
-
-
-class EntryMode(IntEnum):
-    """As riskengine.v1.EntryMode."""
-
-    CHIP = 1
-    CONTACTLESS = 2
-    MAGSTRIPE = 3
-    QR_MERCHANT_PRESENTED = 4
-    QR_PAYER_PRESENTED = 5
-    ONLINE = 6
-    NETWORK_TOKEN = 7
-    CREDENTIAL_ON_FILE = 8
-    MANUAL = 9
-
-
-class Initiation(IntEnum):
-    """As riskengine.v1.Initiation."""
-
-    PAYER = 1
-    PAYER_RECURRING_FIRST = 2
-    MERCHANT_RECURRING = 3
-    MERCHANT_UNSCHEDULED = 4
-
-
-class VerificationMethod(IntEnum):
-    """As riskengine.v1.VerificationMethod."""
-
-    ADDRESS = 1
-    CARD_CODE = 2
-    THREE_D_SECURE = 3
-    ONE_TIME_CODE = 4
-    BIOMETRIC = 5
-    PASSCODE = 6
-
-
-class VerificationResult(IntEnum):
-    """As riskengine.v1.VerificationResult."""
-
-    PASSED = 1
-    FAILED = 2
-    PARTIAL = 3
-    UNAVAILABLE = 4
-    ABANDONED = 5
-
-
-class IssuerOutcome(IntEnum):
-    """As riskengine.v1.IssuerOutcome."""
-
-    APPROVED = 1
-    DECLINED = 2
-    AUTHENTICATION_REQUIRED = 3
-    TIMED_OUT = 4
-
-
-class OutcomeType(IntEnum):
-    """As riskengine.v1.OutcomeType."""
-
-    FRAUD = 1
-    LEGITIMATE = 2
-    CHARGEBACK_FRAUD = 3
-    CHARGEBACK_OTHER = 4
-    REFUNDED = 5
-    ISSUER_DECLINED = 6
-
-
-class Verdict(IntEnum):
-    """As riskengine.v1.Verdict; a larger value is stricter."""
-
-    APPROVE = 1
-    REVIEW = 2
-    DECLINE = 3
-
-
-class ListAction(IntEnum):
-    """As riskengine.v1.ListAction."""
-
-    ALLOW = 1
-    BLOCK = 2
-    WATCH = 3
-
-
-class Stage(IntFlag):
-    """Stages as bits; the number of riskengine.v1.Stage is the bit's position plus one."""
-
-    LISTS = 1
-    VELOCITY = 2
-    LINKAGE = 4
-    MODEL = 8
-    POLICY = 16
-
-
-class DecisionFlag(IntFlag):
-    """What else is to be told of a decision."""
-
-    FOLDED = 1  # the event entered the windows
-    APPROXIMATE = 2  # a feature used is an estimate
-    MATCHED = 4  # an outcome's entities were known
-    MODEL_LIVE = 8
-    MODEL_SHADOW = 16
-
-
-class ReplyStatus(IntEnum):
-    """How a command ended, beside its decision row on the link."""
-
-    DECIDED = 0
-    REPEATED = 1  # same request_id and payload: the stored decision
-    REUSED = 2  # same request_id, another payload
-    NOT_FOUND = 3  # GetDecision
-    JOURNAL_FULL = 4
-    REFUSED = 5  # the engine cannot serve: it is ending
-
-
 def empty_events(count: int) -> Array:
     """Returns `count` rows of EVENT in which everything is missing.
 
@@ -363,38 +218,3 @@ def unpack_code(code: int) -> str:
     if code < 0:
         return f"#{code & 0xFFFFFFFFFFFFFFFF:016x}"
     return code.to_bytes(8, "big").rstrip(b"\0").decode("ascii")
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """One column of the features matrix, in words.
-
-    Attributes:
-        name: `{entity}.{input}_{operation}_{window}`; how conditions, models and reasons call it.
-        unit: What a value of 1 means.
-        description: One sentence.
-        boolean: Whether it is 0 or 1 and a bool in conditions.
-        definition: Canonical text of how it is computed; equal definitions give equal values.
-    """
-
-    name: str
-    unit: str
-    description: str
-    boolean: bool = False
-    definition: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineLimits:
-    """Bounds of the engine's memory and work. Arrays are reserved at start and touched as they fill."""
-
-    entities_max: int = 200_000
-    """Entities kept for each entity type; beyond it the coldest leave first, counted."""
-    arena_mib: int = 1024
-    """Memory for windows and last-seen tables, MiB; at the bound an entity gives up its oldest rows, counted."""
-    recent_decisions_max: int = 200_000
-    """Decisions kept for idempotency and GetDecision."""
-    batch_rows_max: int = 1024
-    """Rows applied and journaled as one group."""
-    lateness_max_s: int = 3600
-    """An event older than the newest received by more than this is scored but not folded, seconds."""

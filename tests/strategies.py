@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from riskengine.types import MISSING, Kind, TransactionType, empty_events
+from riskengine.enums import Kind, TransactionType
+from riskengine.types import MISSING, empty_events
 
 START_US = 1_700_000_000_000_000
 MINUTE_US = 60_000_000

@@ -1,14 +1,20 @@
 """server.yaml: the starter file, every mistake, and what the fallback answers."""
 
 import ast
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import riskengine.settings as module
-from riskengine.errors import ConfigError
+from riskengine.errors import ConfigError, Problem
+from riskengine.limits import EngineLimits
 from riskengine.settings import ServerSettings, load_settings
-from riskengine.types import EngineLimits
+from riskengine.wire.money import load_rates
+from riskengine.yamlfile import load_file
 
 STARTER = Path(module.__file__).parent / "defaults" / "server.yaml"
 
@@ -23,7 +29,17 @@ MISTAKES = [
     ("rates: {USD: '-1'}", '1:14: USD: must be a decimal greater than 0 in quotes, such as "1.0842"'),
     ("rates: {USD: '1e3'}", '1:14: USD: must be a decimal greater than 0 in quotes, such as "1.0842"'),
     ("rates: {USD: '0.0'}", '1:14: USD: must be a decimal greater than 0 in quotes, such as "1.0842"'),
-    ("rates: {EUR: '2'}", "1:14: the rate of the base currency is 1; remove it"),
+    ("rates: {EUR: '2'}", "1:14: the rate of EUR, the base currency, is 1; remove it"),
+    ("base_currency: XYZ", "1:16: XYZ is not an ISO 4217 code with a minor unit"),
+    ("base_currency: QQQ\nrates: {EUR: '2'}", "1:16: QQQ is not an ISO 4217 code with a minor unit"),
+    ("base_currency: QQQ\nrates: {QQQ: '1'}", "2:9: QQQ is not an ISO 4217 code with a minor unit"),
+    ("rates: {QQQ: '1.5'}", "1:9: QQQ is not an ISO 4217 code with a minor unit"),
+    ("rates: {EUT: '1.5'}", '1:9: EUT is not an ISO 4217 code with a minor unit; did you mean "EUR"?'),
+    ("rates: {USD: '1234567890.1234567890'}", "1:14: the rate of USD must have at most 18 digits"),
+    (
+        "rates: {USD: '9223373'}",
+        "1:14: the rate of USD is so high that an allowed amount would not fit into 64 bits",
+    ),
     ("fronts: 0", "1:9: fronts must be at least 1"),
     ("clock_skew_s: -1", "1:15: clock_skew_s must be at least 0"),
     ("deadline: {default_ms: 0}", "1:24: default_ms must be at least 1"),
@@ -53,6 +69,33 @@ def test_mistake_is_told(text: str, message: str, tmp_path: Path) -> None:
     assert [f"server.yaml:{message}"] == [str(problem) for problem in refused.value.problems]
 
 
+@given(
+    st.sampled_from(["EUR", "JPY", "CLF", "XXX"]),
+    st.dictionaries(
+        st.sampled_from(["EUR", "JPY", "KWD", "CLF", "USD", "XAU", "ABC"]),
+        st.from_regex(r"[0-9]{1,12}(\.[0-9]{1,12})?", fullmatch=True),
+        max_size=4,
+    ),
+)
+def test_rates_that_load_can_be_used(base: str, rates: dict[str, str]) -> None:
+    """Goal: a server that starts can answer. Method: any rates; what loads makes a converter, what does not names a place."""
+    lines = [f"base_currency: {base}", "rates:", *(f"  {code}: '{rate}'" for code, rate in rates.items())]
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder), "\n".join(lines if rates else lines[:1]))
+        settings, problems = load_or_tell(path)
+
+    assert all(problem.line and problem.column for problem in problems)
+    assert problems or {base, *rates} == set(load_rates(base_currency=settings.base_currency, rates=settings.rates))
+
+
+def load_or_tell(path: Path) -> tuple[ServerSettings, Sequence[Problem]]:
+    """Loads a server.yaml, or returns what is wrong with it."""
+    try:
+        return load_settings(path), ()
+    except ConfigError as refused:
+        return ServerSettings(), refused.problems
+
+
 def write(folder: Path, text: str) -> Path:
     """Writes a server.yaml."""
     path = folder / "server.yaml"
@@ -74,6 +117,16 @@ def test_starter_file_shows_the_defaults(tmp_path: Path) -> None:
 
     assert empty == starter.model_copy(update={"rates": {}, "fallback": empty.fallback})
     assert starter.rates
+
+
+def test_starter_file_shows_every_option() -> None:
+    """Goal: an operator need not read Python. Method: the keys of the file against the fields, section by section."""
+    starter = load_file(STARTER).data
+
+    assert set(ServerSettings.model_fields) == set(starter)
+    for section in ("front", "deadline", "limits", "fallback"):
+        model = type(getattr(ServerSettings(), section))
+        assert set(model.model_fields) == set(starter[section]), section
 
 
 def test_limits_are_those_of_the_engine() -> None:

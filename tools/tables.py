@@ -1,6 +1,7 @@
 """Writes the benchmark tables of the README from benchmarks/results/*.jsonl; nobody edits a figure by hand.
 
-INVARIANT: only what stands between the markers changes. `--check` changes nothing and fails when the README is not current.
+INVARIANTS: only what stands between the markers changes; a line measured on a tree that differed from its commit is passed
+over, since nobody could measure it again. `--check` changes nothing and fails when the README is not current.
 Called by `make tables` and `make lint`.
 """
 
@@ -10,10 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.load import against_bars
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = ROOT / "benchmarks" / "results"
 BEGIN: Final = "<!-- figures: written by `make tables` from benchmarks/results -->"
 END: Final = "<!-- end of figures -->"
+DIRTY: Final = "-dirty"
 
 # Benchmark, figure, words, format. Only what the newest line of a benchmark holds is shown.
 ROWS: Final = (
@@ -36,45 +40,44 @@ ROWS: Final = (
     ("engine", "fold_only_events_per_s", "events folded on one core", "{:,.0f}/s"),
     ("forest", "kernel_one_row_us", "one row through 300 trees of depth 6", "{:.1f} µs"),
     ("forest", "ratio", "… against xgboost's inplace_predict, same bits", "{:.0f} times faster"),
-    ("simulate", "seconds_per_million", "a million simulated events, written as Parquet", "{:.0f} s"),
+    ("simulate", "million_events_s", "a million simulated events, written as Parquet", "{:.0f} s"),
     ("handbook", "import_s", "the handbook's payments imported", "{:.0f} s"),
     ("handbook", "replay_events_per_s", "their decisions taken again and compared bit for bit", "{:,.0f}/s"),
     ("handbook", "replay_differences", "… decisions that differ", "{:,.0f}"),
 )
 
-MODULES: Final = {"forest": "bench_forest", "simulate": "bench_simulate"}
-"""Benchmarks whose module is called otherwise."""
+
+def newest(name: str, results: Path = RESULTS) -> dict[str, Any] | None:
+    """Returns the last line of a benchmark's results that a commit can answer for, None if there is none.
+
+    Args:
+        name: Of the benchmark.
+        results: The folder of all results.
+    """
+    path = results / f"{name}.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    measured = [json.loads(line) for line in lines]
+    clean = [line for line in measured if line["commit"] and not line["commit"].endswith(DIRTY)]
+    return clean[-1] if clean else None
 
 
-def newest(name: str) -> dict[str, Any] | None:
-    """Returns the last line of a benchmark's results, None if there is none."""
-    path = RESULTS / f"{name}.jsonl"
-    if not path.is_file():
-        return None
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return json.loads(lines[-1]) if lines else None
-
-
-def render() -> str:
+def render(results: Path = RESULTS) -> str:
     """Returns the table with the machine and the commits it was measured on."""
     lines = ["| what | measured | command |", "|---|---|---|"]
     machines, commits = set(), set()
     for name, figure, words, form in ROWS:
-        line = newest(name)
-        value = line and line["results"].get(figure)
+        line = newest(name, results)
+        value: Any = line and line["results"].get(figure)
         if line is None or value is None:
             continue
-        lines.append(f"| {words} | {form.format(value)} | `benchmarks.{MODULES.get(name, name)}` |")
-        machine, versions = line["machine"], line["versions"]
-        machines.add(
-            f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']:.0f} GiB, {machine['system']}, "
-            f"Python {versions['python']}"
-        )
+        told = form.format(value) + (f"; {against_bars(value)}" if (name, figure) == ("load", "ratio") else "")
+        lines.append(f"| {words} | {told} | `benchmarks.{name}` |")
+        machine = line["machine"]
+        family = machine["system"].split()[0]  # No more: a kernel's name says where somebody works.
+        machines.add(f"{family}, {machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']:.0f} GiB")
         commits.add(str(line["commit"]))
-    told = "; ".join(sorted(machines))
-    return "\n".join(
-        [*lines, "", f"Machine: {told}. Commits: {', '.join(sorted(commits))}. Medians of interleaved runs."]
-    )
+    measured_on = f"Machine: {'; '.join(sorted(machines))}. Commits: {', '.join(sorted(commits))}."
+    return "\n".join([*lines, "", f"{measured_on} Medians of interleaved runs."])
 
 
 def main() -> int:

@@ -2,9 +2,9 @@
 
     parse      bytes to message
     tags       the 12 keyed hashes of one payment
-    validate   everything else of the door: reading fields, judging them, packing the row, hashing payload and
-    request_id link       frame out and reply in, over a socket pair, three rows a frame; without the event loop reply
-    decision row to bytes
+    validate   everything else of the door: reading fields, judging them, packing the row, hashing payload and request_id
+    link       frame out and reply in, over a socket pair, three rows a frame; without the event loop
+    reply      decision row to bytes
 
 The rest of the front's CPU is gRPC, futures, the event loop. Called by `benchmarks.load.__main__`.
 """
@@ -29,6 +29,7 @@ from riskengine.engine.link import (
 from riskengine.settings import ServerSettings
 from riskengine.types import EVENT_WORD, TAG_COLUMNS
 from riskengine.v1 import risk_service_pb2 as service
+from riskengine.wire.names import message_field
 from riskengine.wire.parse import parse
 from riskengine.wire.pseudonyms import TagKey, digest_of
 from riskengine.wire.reply import ReplyBuilder
@@ -70,7 +71,7 @@ def measure_parts(
         "tags": tags_us,
         "validate": max(0.0, door_us - tags_us),
         "link": _link_us(row, calls),
-        "reply": _each(lambda _: replies.score_response(decision), calls),
+        "reply": _each(lambda _: message_field(1, replies.decision_bytes(decision)), calls),
     }
 
 

@@ -6,7 +6,6 @@ begins and one when it is done, without control codes; nothing waits silently fo
 Used by every command.
 """
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,11 +129,6 @@ def table(*columns: str, right: int = 0) -> "Table":
     for column in made.columns[len(columns) - right :]:
         column.justify = "right"
     return made
-
-
-def configure_logging(level: int = logging.WARNING) -> None:
-    """Sends the log of this process to stderr."""
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S")
 
 
 def plural(count: int, noun: str, plural_noun: str = "") -> str:

@@ -3,7 +3,7 @@
 INVARIANTS: every problem of a configuration is shown, each as ``file:line:column: message``; an error that nobody expected
 shows an incident id and where its traceback is, never the traceback; a message always ends in something to do.
 
-Called by `main` alone.
+`report` is called by `main` alone; commands raise `UsageProblem`.
 """
 
 import os
@@ -52,7 +52,7 @@ def report(error: BaseException) -> int:
     if isinstance(error, RiskEngineError):
         _say(error.message)
         return EXIT_USAGE if isinstance(error, UsageProblem) else EXIT_FAILED
-    if isinstance(error, ModuleNotFoundError) and error.name in ("pyarrow", "xgboost", "scipy", "networkx"):
+    if isinstance(error, ModuleNotFoundError) and error.name in ("duckdb", "networkx", "pyarrow", "xgboost"):
         _say(f"this command needs {error.name}; install it with: pip install 'riskengine[lab]'")
         return EXIT_FAILED
     if isinstance(error, OSError) and error.filename is not None:

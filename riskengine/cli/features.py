@@ -1,17 +1,18 @@
 """`features list`: every name that rules, the model and reasons may use."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from riskengine.cli.console import out, plural, table
+from riskengine.cli.console import err, out, plural, table
 from riskengine.cli.workspace import find_directory
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from riskengine.types import Feature
+    from riskengine.feature import Feature
 
 
 def features_list(
@@ -36,8 +37,8 @@ def features_list(
         out().print(_table(chosen))
     else:
         for feature in chosen:
-            out().print(f"{feature.name}\t{feature.unit}\t{feature.description}", markup=False, soft_wrap=True)
-    out().print(f"{len(chosen):,} of {plural(len(features), 'feature')}")
+            sys.stdout.write(f"{feature.name}\t{feature.unit}\t{feature.description}\n")  # rich would expand the tabs
+    err().print(f"{len(chosen):,} of {plural(len(features), 'feature')}")  # Not among lines that a program reads.
 
 
 def _table(features: "list[Feature]") -> "Table":

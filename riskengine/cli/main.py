@@ -51,7 +51,7 @@ def _group(name: str, text: str) -> typer.Typer:
     return group
 
 
-_add(APP, "demo", demo.demo, "See everything at work, in a minute or two.", "riskengine demo --quick")
+_add(APP, "demo", demo.demo, "See everything at work, in about two minutes.", "riskengine demo --quick")
 _add(APP, "init", init, "Make a folder to serve from.", "riskengine init starter")
 _add(APP, "serve", serve, "Start the server.", "riskengine serve starter")
 _add(APP, "score", score, "Send one payment, see the decision.", "riskengine score starter/example_payment.json")

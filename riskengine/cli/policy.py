@@ -11,7 +11,6 @@ from riskengine.cli.workspace import Workspace, find_directory, load_workspace
 from riskengine.errors import ConfigError, Problem, RiskEngineError
 
 if TYPE_CHECKING:
-    from riskengine.expr import Variable
     from riskengine.policy.cases import CaseResult
 
 Directory = Annotated[
@@ -62,30 +61,14 @@ def _run(workspace: Workspace, files: list[Path]) -> "tuple[list[CaseResult], in
     from riskengine.policy.cases import run_cases
     from riskengine.yamlfile import load_file
 
-    variables = variables_of(workspace)
+    configuration = workspace.configuration
     problems: list[Problem] = []
     results: list[CaseResult] = []
     for file in files:
         try:
-            results += run_cases(workspace.configuration.policy.compiled, load_file(file), variables)
+            results += run_cases(configuration.policy.compiled, load_file(file), configuration.variables)
         except ConfigError as error:
             problems += error.problems
     if problems:
         raise ConfigError(problems)
     return [result for result in results if result.differences], len(results)
-
-
-def variables_of(workspace: Workspace) -> "list[Variable]":
-    """Returns the variables that conditions of this configuration may name."""
-    from riskengine.engine.features import code_variables
-    from riskengine.expr import Variable, VariableKind
-
-    configuration = workspace.configuration
-    booleans = {feature.name for feature in configuration.features.features if feature.boolean}
-    variables = [
-        Variable(
-            name, VariableKind.BOOL if name in booleans or name.startswith("list.") else VariableKind.NUMBER, column
-        )
-        for column, name in enumerate(configuration.columns)
-    ]
-    return [*variables, *code_variables(configuration.features.inputs)]

@@ -36,16 +36,14 @@ def score(
     from google.protobuf import json_format
 
     from riskengine.cli.decisions import show_decision
-    from riskengine.server.client import RiskClient, describe
+    from riskengine.server.client import RiskClient, describe, nobody_at, reached_nobody
 
     with RiskClient(address) as client:
         try:
             reply = client.service.ScoreTransaction(request, timeout=timeout_s, wait_for_ready=False)
         except grpc.RpcError as error:
-            if _nobody_there(error):
-                raise RiskEngineError(
-                    f"nothing answers at {address}; start a server with: riskengine serve, or name another --address"
-                ) from None
+            if reached_nobody(error):
+                raise nobody_at(address) from None
             raise RiskEngineError(describe(error)) from None
     if raw:
         sys.stdout.write(json_format.MessageToJson(reply.decision) + "\n")
@@ -97,15 +95,15 @@ def _request_id(text: str) -> str:
 
 def _text_of(file: Path) -> str:
     if str(file) == "-":
-        return sys.stdin.read(FILE_BYTES_MAX)
-    if not file.is_file():
+        raw = sys.stdin.buffer.read(FILE_BYTES_MAX + 1)
+    elif file.is_file():
+        with file.open("rb") as opened:
+            raw = opened.read(FILE_BYTES_MAX + 1)
+    else:
         raise UsageProblem(f"{file}: no such file; riskengine init writes an example_payment.json")
+    if len(raw) > FILE_BYTES_MAX:
+        raise UsageProblem(f"{file} is larger than {FILE_BYTES_MAX >> 20} MiB; name a file that holds one payment")
     try:
-        return file.read_bytes()[:FILE_BYTES_MAX].decode()
+        return raw.decode()
     except UnicodeDecodeError:
         raise UsageProblem(f"{file} is not UTF-8 text; it must hold JSON") from None
-
-
-def _nobody_there(error: object) -> bool:
-    details = str(getattr(error, "details", lambda: "")())
-    return "failed to connect" in details or "Connection refused" in details or "DNS" in details

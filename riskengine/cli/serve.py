@@ -1,13 +1,12 @@
 """`serve`: the server, in the foreground, saying what it does."""
 
-import logging
 import time
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from riskengine.cli.console import configure_logging, err, megabytes, out
+from riskengine.cli.console import err, megabytes, out
 from riskengine.cli.workspace import COMPILING, find_directory, load_workspace
 from riskengine.errors import ConfigError
 
@@ -25,9 +24,10 @@ def serve(
 ) -> None:
     """Serves until Ctrl-C or SIGTERM: one engine and its fronts, watched, started again if they fall."""
     folder = find_directory(directory)
+    from riskengine.engine.process import configure_logging
     from riskengine.server.supervisor import serve as run
 
-    configure_logging(logging.INFO)
+    configure_logging("supervisor")
     stages = Stages()
     try:
         run(folder, listen=listen, on_stage=stages.told, on_ready=lambda address, s: _ready(folder, address, s))

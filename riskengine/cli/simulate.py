@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def simulate(
-    target: Annotated[Path, typer.Argument(metavar="out()", help="The file to write, .parquet or .csv.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, .parquet or .csv.")],
     people: Annotated[int, typer.Option(min=50, max=200_000, help="People with an account.")] = 2_000,
     days: Annotated[int, typer.Option(min=1, max=730, help="Length of the history, days.")] = 35,
     seed: Annotated[int, typer.Option(min=0, help="Another seed simulates another world.")] = 1,

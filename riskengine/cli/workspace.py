@@ -3,7 +3,7 @@
 INVARIANTS: the mistakes of all its files are told at once; kernels are loaded (and compiled, visibly) before anything that runs
 them is made.
 
-Used by the commands `init`, `train`, `policy`, `demo`.
+Used by every command that reads a folder.
 """
 
 import time

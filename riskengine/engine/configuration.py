@@ -1,8 +1,8 @@
 """The configuration as one thing: features, policy, reasons, lists, model, limits, base currency.
 
 INVARIANTS: `content` alone (with the model's bundle, which it names by hash) rebuilds the configuration without any key or file
-of the user, so the journal holds every configuration that ever decided. Equal contents decide equally. Every mistake of
-every file is reported at once.
+of the user, so the journal holds every configuration that ever decided. Equal contents decide equally. The mistakes of all
+files are reported at once; one file hides of another only what cannot be judged without it, such as conditions without features.
 
 Called by `engine.engine`, `engine.recovery`, `lab` and `cli`.
 """
@@ -15,13 +15,14 @@ from typing import Any, Final
 
 from riskengine.engine.features import FeatureSet, code_variables, compile_features, feature_variables
 from riskengine.errors import BundleError, ConfigError, Problem
-from riskengine.expr import Environment
+from riskengine.expr import Environment, Variable
+from riskengine.feature import Feature
+from riskengine.limits import EngineLimits
 from riskengine.model.bundle import Bundle, load_bundle
 from riskengine.model.stage import Model
-from riskengine.policy.compile import CompiledPolicy, compile_policy, documents_of, list_ids
+from riskengine.policy.compile import CompiledPolicy, compile_policy, documents_of, find_problems, list_ids
 from riskengine.policy.lists import Lists
 from riskengine.policy.stage import Policy
-from riskengine.types import EngineLimits, Feature
 from riskengine.yamlfile import Document, load_file
 
 CONTENT_FORMAT: Final = 1
@@ -40,6 +41,7 @@ class Configuration:
         model: The model bound to the columns, or None.
         model_path: Where its bundle is, or None.
         columns: Name of each column of the features matrix, the decision-time ones included.
+        variables: What conditions of the policy may name.
         limits: Bounds that the state depends on.
         base_currency: ISO 4217 code of all base amounts.
         content: Canonical JSON without the revision.
@@ -51,6 +53,7 @@ class Configuration:
     model: Model | None
     model_path: Path | None
     columns: tuple[str, ...]
+    variables: tuple[Variable, ...]
     limits: EngineLimits
     base_currency: str
     content: str
@@ -138,12 +141,12 @@ def build_configuration(
     try:
         features = compile_features(features_document, limits)
     except ConfigError as error:
-        # Without features no condition of the policy can be checked, but its shape still is when it is loaded.
-        raise ConfigError(error.problems) from None
+        others = find_problems(policy_document, reasons_document, tag=tag)
+        raise ConfigError([*error.problems, *others]) from None
     columns = _columns(features, list_ids(policy_document))
-    environment = Environment([*feature_variables(columns), *code_variables(features.inputs)])
+    variables = (*feature_variables(columns), *code_variables(features.inputs))
     names = tuple(feature.name for feature in columns)
-    compiled = compile_policy(policy_document, reasons_document, environment, names, tag=tag, now_us=now_us)
+    compiled = compile_policy(policy_document, reasons_document, Environment(variables), names, tag=tag, now_us=now_us)
     model = bind_model(load_bundle(model_path), features) if model_path else None
     return Configuration(
         features=features,
@@ -151,6 +154,7 @@ def build_configuration(
         model=_rebind(model, names),
         model_path=model_path,
         columns=names,
+        variables=variables,
         limits=limits,
         base_currency=base_currency,
         content=_content(features_document, compiled, model, limits=limits, base_currency=base_currency),
@@ -199,11 +203,13 @@ def configuration_from_content(content: str, *, models_dir: Path) -> Configurati
         models_dir: The engine's own folder of bundles, by revision.
 
     Raises:
+        ConfigError: It is of another format, or refers to what this program does not know.
         BundleError: The model's bundle is gone or damaged.
     """
     data = json.loads(content)
     if data["format"] != CONTENT_FORMAT:
-        raise ConfigError([Problem("activation", 0, 0, f"format {data['format']} is newer than this program")])
+        message = f"format {data['format']}, this program reads format {CONTENT_FORMAT}; use the one that wrote it"
+        raise ConfigError([Problem("activation", 0, 0, message)])
     policy_document, reasons_document = documents_of(data["policy"].encode())
     model_path = models_dir / data["model"]["revision"] if data["model"] else None
     if model_path is not None and not model_path.is_dir():
@@ -260,20 +266,31 @@ def load_configuration(
         ConfigError: With every problem of every file.
         BundleError: The active model is damaged or does not fit.
     """
-    documents: list[Document] = []
+    documents: dict[str, Document] = {}
     problems: list[Problem] = []
     for name in ("features.yaml", "policy.yaml", "reason_codes.yaml"):
         try:
-            documents.append(load_file(config_dir / name))
+            documents[name] = load_file(config_dir / name)
         except ConfigError as error:
             problems += error.problems
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(problems + _problems_of_the_rest(documents, limits, tag))
     return build_configuration(
-        *documents,
+        *documents.values(),
         limits=limits,
         base_currency=base_currency,
         model_path=active_model(model_dir),
         tag=tag,
         now_us=now_us,
     )
+
+
+def _problems_of_the_rest(documents: dict[str, Document], limits: EngineLimits, tag: Tagger | None) -> list[Problem]:
+    """Returns what is wrong with the files that can be read, beside one that cannot."""
+    problems = find_problems(documents.get("policy.yaml"), documents.get("reason_codes.yaml"), tag=tag)
+    if "features.yaml" in documents:
+        try:
+            compile_features(documents["features.yaml"], limits)
+        except ConfigError as error:
+            problems += error.problems
+    return problems

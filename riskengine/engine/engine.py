@@ -8,6 +8,7 @@ Used by `engine.loop` (the process), `lab`, tests, notebooks.
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from riskengine.engine.configuration import Configuration
 from riskengine.engine.pipeline import Pipeline, Timings
 from riskengine.engine.recovery import Journaled, open_journal
 from riskengine.engine.state import State
+from riskengine.enums import ReplyStatus
 from riskengine.journal.directory import make_journal_id
-from riskengine.types import DECISION, Array, EngineLimits, ReplyStatus, rows_of, words
+from riskengine.limits import EngineLimits
+from riskengine.types import DECISION, Array, rows_of, words
 
 Progress = Callable[[int, int], None]
 
@@ -137,6 +140,10 @@ class Engine:
     def catalog(self) -> list[dict[str, Any]]:
         """Returns the names of every revision that a stored decision may refer to, the active one last."""
         return self._journaled.catalog
+
+    def counters(self) -> dict[str, int]:
+        """Returns the figures of `Timings` by name, as the process tells them to whoever connects."""
+        return asdict(self.timings)
 
     def close(self) -> None:
         """Releases the directory."""

@@ -2,43 +2,40 @@
 
 INVARIANTS: the columns of the features matrix are, in order: the event's own features, velocity, distincts, linkage, derived,
 then what is known only when the model and the lists have spoken. A problem is reported with the place of the text that has it.
-Called by `engine.configuration`.
+Equal hashes are equal meanings: a definition holds all that its feature's values depend on but the limits of server.yaml, which
+bound what fits into memory.
+
+Called by `engine.configuration`, `features list` and tests.
 """
 
-import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from riskengine.errors import ConfigError, Problem
-from riskengine.expr import Environment, Expression, ExpressionError, Program, Variable, VariableKind
-from riskengine.linkage.plan import Linkage, LinkagePlan, build_linkage, linkage_features, linkage_requests
-from riskengine.tables.relations import RelationPlan, build_relations
-from riskengine.types import (
-    ENTITIES,
-    ENTITY_INDEX,
-    EVENT_WORD,
-    LABEL_COLUMNS,
-    US_PER_SECOND,
+from riskengine.engine.declaration import derived_problem, input_problems, linkage_problems, profile_problems
+from riskengine.enums import (
     Channel,
-    EngineLimits,
     EntryMode,
-    Feature,
     Initiation,
     IssuerOutcome,
     OutcomeType,
     TransactionType,
     VerificationResult,
 )
+from riskengine.errors import ConfigError, Problem
+from riskengine.expr import Environment, Expression, ExpressionError, Program, Variable, VariableKind
+from riskengine.feature import Feature
+from riskengine.limits import EngineLimits
+from riskengine.linkage.plan import Linkage, LinkagePlan, build_linkage, linkage_features, linkage_requests
+from riskengine.model.trees import FEATURES_MAX
+from riskengine.tables.relations import RelationPlan, build_relations
+from riskengine.types import ENTITY_INDEX, EVENT_WORD, LABEL_COLUMNS, US_PER_SECOND
 from riskengine.velocity.distinct import relation_requests
-from riskengine.velocity.plan import VelocityPlan, build_plan
-from riskengine.velocity.schema import Inputs, Name, Profile
-from riskengine.yamlfile import Document, KeyPath, nearest, validate
+from riskengine.velocity.plan import VelocityPlan, build_plan, event_features, kept_us
+from riskengine.velocity.schema import Inputs, Profile
+from riskengine.yamlfile import Document, KeyPath, validate
 
-LINK_RETENTION_US = 30 * 86_400 * US_PER_SECOND
 _ENUMS = {
     "txn.type": ("transaction_type", TransactionType),
     "txn.channel": ("channel", Channel),
@@ -134,42 +131,6 @@ def feature_variables(features: tuple[Feature, ...] | list[Feature]) -> list[Var
     ]
 
 
-def _unknown_entities(document: Document, file: FeaturesFile) -> Iterator[Problem]:
-    """Yields a problem for each entity type that does not exist."""
-    named: list[tuple[KeyPath, str, bool]] = []
-    for entity, profile in file.profiles.items():
-        named.append((("profiles", entity), entity, True))
-        named += [(("profiles", entity, "distinct", member), member, True) for member in profile.distinct]
-        named += [(("profiles", entity, "new", index), member, False) for index, member in enumerate(profile.new)]
-    for index, pair in enumerate(file.linkage.strong):
-        named += [(("linkage", "strong", index, side), entity, False) for side, entity in enumerate(pair)]
-        if pair[0] == pair[1] or pair in file.linkage.strong[:index] or pair[::-1] in file.linkage.strong[:index]:
-            yield document.problem(("linkage", "strong", index), "a pair names two different types, once")
-    named += [(("linkage", "degree_max", entity), entity, True) for entity in file.linkage.degree_max]
-    for key in ("component_size", "over_degree_cap"):
-        named += [(("linkage", key, index), name, False) for index, name in enumerate(getattr(file.linkage, key))]
-    for path, entity, at_key in named:
-        if entity not in ENTITY_INDEX:
-            yield document.problem(path, f'unknown entity "{entity[:64]}"{nearest(entity, ENTITIES)}', at_key=at_key)
-
-
-def _bad_measures(document: Document, file: FeaturesFile, event_names: frozenset[str]) -> Iterator[Problem]:
-    """Yields a problem for each measure that measures nothing, or something that is not a feature of the event."""
-    for entity, profile in file.profiles.items():
-        for name, measure in profile.measures.items():
-            path = ("profiles", entity, "measures", name)
-            if measure.of is not None and measure.of not in event_names:
-                known = nearest(measure.of, event_names)
-                yield document.problem((*path, "of"), f'"{measure.of[:64]}" is not a number of the event{known}')
-            needs = [operation for operation in ("sum", "mean", "std", "zscore") if getattr(measure, operation)]
-            if needs and measure.of is None:
-                yield document.problem(
-                    path, f"{name} asks for {', '.join(needs)}: name what is measured with `of`", at_key=True
-                )
-            if not (needs or measure.count or measure.since_last):
-                yield document.problem(path, f"{name} asks for nothing; add for example count: [24h]", at_key=True)
-
-
 def _compile(
     environment: Environment,
     document: Document,
@@ -186,20 +147,20 @@ def _compile(
 
 
 def _compile_conditions(
-    document: Document, file: FeaturesFile, plan: VelocityPlan, event_features: list[Feature], problems: list[Problem]
-) -> Program:
-    """Compiles the measures' conditions, which may use the event alone."""
-    environment = Environment([*feature_variables(event_features), *code_variables(file.inputs)])
-    compiled: dict[str, Expression | None] = {}
+    document: Document, file: FeaturesFile, event: list[Feature], problems: list[Problem]
+) -> dict[str, Expression]:
+    """Compiles the measures' conditions, which may use the event alone; returns them by text."""
+    environment = Environment([*feature_variables(event), *code_variables(file.inputs)])
+    compiled: dict[str, Expression] = {}
     for entity, profile in file.profiles.items():
         for name, measure in profile.measures.items():
-            if measure.when is not None and measure.when not in compiled:
-                path = ("profiles", entity, "measures", name, "when")
-                compiled[measure.when] = _compile(
-                    environment, document, path, measure.when, VariableKind.BOOL, problems
-                )
-    ready = [expression for text in plan.conditions if (expression := compiled.get(text)) is not None]
-    return Program(ready, list(range(len(ready))))
+            if measure.when is None or measure.when in compiled:
+                continue
+            path = ("profiles", entity, "measures", name, "when")
+            expression = _compile(environment, document, path, measure.when, VariableKind.BOOL, problems)
+            if expression is not None:
+                compiled[measure.when] = expression
+    return compiled
 
 
 def _compile_derived(
@@ -207,31 +168,26 @@ def _compile_derived(
 ) -> Program:
     """Compiles the derived features, each of which may use those before it, and appends them to `features`."""
     expressions, targets = [], []
+    codes = code_variables(file.inputs)
     for name, text in file.derived.items():
-        path: KeyPath = ("derived", name)
-        entity, _, rest = name.partition(".")
-        if entity not in (*ENTITIES, "txn") or not rest.replace("_", "a").isalnum():
-            problems.append(
-                document.problem(path, "a feature is named entity.name, such as card.ratio_24h", at_key=True)
-            )
+        by_name = {feature.name: feature for feature in features}
+        problem = derived_problem(document, name, {*by_name, *(variable.name for variable in codes)})
+        if problem is not None:
+            problems.append(problem)
             continue
-        if name in {feature.name for feature in features}:
-            problems.append(document.problem(path, f"{name} is measured already; choose another name", at_key=True))
-            continue
-        environment = Environment([*feature_variables(features), *code_variables(file.inputs)])
-        expression = _compile(environment, document, path, text, VariableKind.NUMBER, problems)
+        environment = Environment([*feature_variables(features), *codes])
+        expression = _compile(environment, document, ("derived", name), text, VariableKind.NUMBER, problems)
+        definition = ""
         if expression is not None:
             expressions.append(expression)
             targets.append(len(features))
-        features.append(Feature(name, "as its formula says", f"Computed: {text.strip()}", definition=f"derived|{text}"))
+            # What it is computed from is a part of its meaning.
+            used = [
+                f"{other}={by_name[other].definition_hash}" for other in sorted(expression.variables & set(by_name))
+            ]
+            definition = "|".join(("derived", text, *used))
+        features.append(Feature(name, "as its formula says", f"Computed: {text.strip()}", definition=definition))
     return Program(expressions, targets)
-
-
-def _hashes(features: list[Feature]) -> tuple[str, ...]:
-    return tuple(
-        hashlib.blake2b(f"1|{feature.name}|{feature.definition}".encode(), digest_size=8).hexdigest()
-        for feature in features
-    )
 
 
 def compile_features(document: Document, limits: EngineLimits) -> FeatureSet:
@@ -242,45 +198,55 @@ def compile_features(document: Document, limits: EngineLimits) -> FeatureSet:
         limits: `lateness_max_s` applies.
 
     Raises:
-        ConfigError: With every problem and its place.
+        ConfigError: With every problem and its place. Derived features are looked at when what they can name is known: when
+            there is nothing wrong with inputs, profiles and linkage but their conditions.
     """
     file = validate(document, FeaturesFile)
-    problems = list(_unknown_entities(document, file))
-    if problems:
-        raise ConfigError(problems)
-    lateness_us = limits.lateness_max_s * US_PER_SECOND
-    probe = build_plan(file.inputs, {}, lateness_us=lateness_us)
-    event_features = list(probe.features)
-    problems += _bad_measures(document, file, frozenset(f.name for f in event_features if not f.boolean))
-    if problems:
-        raise ConfigError(problems)
-    velocity = build_plan(file.inputs, file.profiles, lateness_us=lateness_us)
-    features = list(velocity.features)
-    distinct, requests = relation_requests(file.profiles, column_first=len(features))
-    features += distinct
-    relations = build_relations([*requests, *linkage_requests(file.linkage)])
-    linkage = build_linkage(file.linkage, relations, column_first=len(features))
-    features += linkage_features(file.linkage)
-    for pair in file.linkage.strong:
-        for entity in pair:
-            index = ENTITY_INDEX[entity]
-            velocity.horizons_us[index] = max(velocity.horizons_us[index], LINK_RETENTION_US + lateness_us)
-    conditions = _compile_conditions(document, file, velocity, event_features, problems)
+    event = event_features(file.inputs)
+    wrong = list(input_problems(document, file.inputs))
+    problems: list[Problem] = []
+    # A key that stands there twice, or that no condition can spell, is no variable.
+    conditions = {} if wrong else _compile_conditions(document, file, event, problems)
+    numbers = [feature.name for feature in event if not feature.boolean]
+    for entity, profile in file.profiles.items():
+        wrong += profile_problems(document, entity, profile, numbers)
+    wrong += linkage_problems(document, file.linkage)
+    if wrong:
+        raise ConfigError(wrong + problems)
+    features, velocity, relations, linkage = _plans(file, lateness_us=limits.lateness_max_s * US_PER_SECOND)
+    count = len(features) + len(file.derived)
+    if count > FEATURES_MAX:
+        message = f"these are {count} features, at most {FEATURES_MAX} fit; ask for fewer windows"
+        raise ConfigError([*problems, document.problem(("profiles",), message, at_key=True)])
     derived = _compile_derived(document, file, features, problems)
     if problems:
         raise ConfigError(problems)
     assert len({feature.name for feature in features}) == len(features), "feature names are unique"
-    assert np.all(velocity.first_seen < len(features))
     return FeatureSet(
         features=tuple(features),
         inputs=file.inputs,
         velocity=velocity,
         relations=relations,
         linkage=linkage,
-        conditions=conditions,
+        conditions=Program([conditions[text] for text in velocity.conditions], range(len(velocity.conditions))),
         derived=derived,
-        hashes=_hashes(features),
+        hashes=tuple(feature.definition_hash for feature in features),
     )
 
 
-__all__ = ["FeatureSet", "FeaturesFile", "Name", "code_variables", "compile_features", "feature_variables"]
+def _plans(file: FeaturesFile, *, lateness_us: int) -> tuple[list[Feature], VelocityPlan, RelationPlan, LinkagePlan]:
+    """Makes the plans of a declaration without problems, and the catalogue but for what is derived."""
+    velocity = build_plan(file.inputs, file.profiles, lateness_us=lateness_us)
+    features = list(velocity.features)
+    links = linkage_requests(file.linkage)
+    shared = {(link.owner, link.member): link.entries_max for link in links}
+    distinct, requests = relation_requests(file.profiles, column_first=len(features), shared=shared)
+    features += distinct
+    relations = build_relations([*requests, *links])
+    linkage = build_linkage(file.linkage, relations, column_first=len(features))
+    linked = {entity for pair in file.linkage.strong for entity in pair}
+    kept = {entity: kept_us(file.profiles.get(entity, Profile())) for entity in linked}
+    for entity, us in kept.items():
+        velocity.horizons_us[ENTITY_INDEX[entity]] = us + lateness_us
+    features += linkage_features(file.linkage, kept_us=kept)
+    return features, velocity, relations, linkage

@@ -9,9 +9,10 @@ INVARIANT: nothing here depends on the length of the batch. Called by `engine.pi
 
 import numpy as np
 
+from riskengine.enums import DecisionFlag, Kind, Stage
 from riskengine.jit import kernel
 from riskengine.linkage.kernels import linkage_event
-from riskengine.tables.kernels import entity_find, entity_touch, relations_event
+from riskengine.tables.kernels import entity_find, entity_touch
 from riskengine.tables.layout import (
     COUNTER_LATE_DROPPED,
     COUNTER_NEWEST_US,
@@ -23,7 +24,8 @@ from riskengine.tables.layout import (
     HEAD_TOUCHES,
     TYPE_RETENTION_US,
 )
-from riskengine.types import DECISION_WORD, ENTITIES, EVENT_WORD, TAG_WORD_FIRST, DecisionFlag, Kind, Stage
+from riskengine.tables.members.kernels import relations_event
+from riskengine.types import DECISION_WORD, ENTITIES, EVENT_WORD, TAG_WORD_FIRST
 from riskengine.velocity.kernels import curve_insert, curve_read, curve_read_empty, curve_room
 from riskengine.velocity.layout import (
     PROFILE_EPSILON_SHIFT,

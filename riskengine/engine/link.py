@@ -30,38 +30,34 @@ The body has no checksum: a Unix socket does not damage bytes; the header's tell
 INVARIANTS: every length is checked against its bound before a byte of the body is read; a frame that breaks a rule
 raises `LinkFault`, after which the connection can only be closed; buffers are reserved once and never grow.
 
-Called by `engine.loop` and `server.engine_client`.
+Called by `engine.fronts` and `server.engine_client`, the two ends.
 """
 
 import json
 import mmap
-import os
 import socket
-from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 from riskengine.errors import RiskEngineError
-from riskengine.types import DECISION_WORDS, EVENT_WORDS
+from riskengine.types import DECISION, DECISION_WORDS, EVENT, EVENT_WORDS
 
 MAGIC: Final = b"RLNK"
 VERSION: Final = 1
-SOCKET_NAME: Final = "engine.sock"
 
 FRAME_ROWS_MAX: Final = 1024
 """Rows of one frame."""
 SLICE_ROWS: Final = 64
 """A frame of more rows is a batch: the engine takes it in slices of this many, with single calls in between."""
 JSON_BYTES_MAX: Final = 16 << 20
-SOCKET_BUFFER_BYTES: Final = 1 << 20
 
 EVENT_BYTES: Final = 8 * EVENT_WORDS
 KEY_BYTES: Final = 16
 REPLY_WORDS: Final = 1 + DECISION_WORDS
 REPLY_BYTES: Final = 8 * REPLY_WORDS
+assert (EVENT.itemsize, 8 + DECISION.itemsize) == (EVENT_BYTES, REPLY_BYTES), "every column is a word"
 
 _PREFIX: Final = Struct("<4sHHIIQI")
 _CHECKSUM: Final = Struct("<I")
@@ -79,6 +75,8 @@ class FrameKind(IntEnum):
     NOTICE = 5
 
 
+_KINDS: Final = {int(kind): kind for kind in FrameKind}
+"""Looked up for each frame: in Python 3.11 that takes 0.04 us, ``FrameKind(kind)`` 0.6 us."""
 ROW_BYTES: Final = {FrameKind.EVENTS: EVENT_BYTES, FrameKind.GET: KEY_BYTES, FrameKind.REPLIES: REPLY_BYTES}
 """Width of a row, of the kinds that have rows."""
 TO_ENGINE: Final = frozenset({FrameKind.EVENTS, FrameKind.GET})
@@ -95,8 +93,7 @@ class LinkFault(RiskEngineError):
     reason = "LINK_FAULT"
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """A header that passed all checks.
 
     Attributes:
@@ -155,7 +152,7 @@ def read_header(buffer: Any, offset: int, *, kinds: frozenset[FrameKind]) -> Hea
             raise LinkFault(f"a document of {body_size} bytes, at most {JSON_BYTES_MAX}")
     elif not 1 <= row_count <= FRAME_ROWS_MAX or body_size != row_count * row_bytes:
         raise LinkFault(f"{row_count} rows in {body_size} bytes, at most {FRAME_ROWS_MAX} of {row_bytes}")
-    return Header(FrameKind(kind), row_count, body_size, number)
+    return Header(_KINDS[kind], row_count, body_size, number)
 
 
 def document_frame(kind: FrameKind, document: dict[str, Any]) -> bytes:
@@ -317,47 +314,3 @@ class Outbox:
             return 0
         except OSError as error:
             raise LinkFault(f"the connection broke: {error.strerror}") from None
-
-
-def listen(data_dir: Path) -> socket.socket:
-    """Opens the engine's socket, readable and writable by its owner only. The caller holds the directory's lock.
-
-    Args:
-        data_dir: The data directory; a socket that a dead engine left there is replaced.
-    """
-    (data_dir / SOCKET_NAME).unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    umask = os.umask(0o177)
-    try:
-        _at(data_dir, listener.bind)
-    finally:
-        os.umask(umask)
-    listener.listen(64)
-    listener.setblocking(False)
-    return listener
-
-
-def connect(data_dir: Path) -> socket.socket:
-    """Connects to the engine of a data directory; the connection does not block.
-
-    Raises:
-        OSError: No engine listens there.
-    """
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
-        connection.setblocking(False)
-        _at(data_dir, connection.connect)
-    except OSError:
-        connection.close()
-        raise
-    return connection
-
-
-def _at(data_dir: Path, action: Any) -> None:
-    """Calls `bind` or `connect` by way of a descriptor: a Unix address has 107 bytes at most, a path may have more."""
-    directory = os.open(data_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        action(f"/proc/self/fd/{directory}/{SOCKET_NAME}")
-    finally:
-        os.close(directory)

@@ -1,14 +1,14 @@
 """The engine process: read what waits, apply it, make it durable, answer. Again.
 
 A plain loop over `poll`: no event loop, no thread, no gRPC. It is started by the supervisor as ``python -m
-riskengine.engine.loop CONFIG_DIR`` and tells what it is doing as lines of JSON on stdout, its log on stderr.
+riskengine.engine.loop CONFIG_DIR`` and tells its stages as `engine.process` says:
 
     {"stage": "kernels", "done": 3, "total": 11, "module": name of the next, "compiling": bool}
     {"stage": "kernels", "waiting": true}             another process is compiling them
     {"stage": "configuration"}
     {"stage": "recovery", "done": bytes, "total": bytes}
     {"stage": "serving"}
-    {"stage": "refused", "error": class, "message": text, "problems": [[file, line, column, message], ..]}
+    {"stage": "refused", ...}
 
 INVARIANTS: an answer leaves only after `Engine.commit` returned, that is after its frame is synced; a fault of the
 journal, or any exception nobody expected, ends the process at once (memory may be ahead of the disk; the restart
@@ -18,15 +18,10 @@ status 0.
 Called by `server.supervisor`; `EngineLoop` also by tests.
 """
 
-import argparse
 import gc
-import json
 import logging
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -34,23 +29,19 @@ import numpy as np
 import numpy.typing as npt
 
 from riskengine.clock import Clock, SystemClock
-from riskengine.errors import ConfigError, JournalFault, JournalFull, RiskEngineError
-from riskengine.types import EVENT, LAYOUT_VERSION, Array, ReplyStatus
+from riskengine.enums import ReplyStatus
+from riskengine.errors import JournalFull
+from riskengine.types import EVENT, LAYOUT_VERSION, Array
 
 from .fronts import Fronts, Part, Question
-from .link import listen
+from .process import EXIT_DONE, Report, child_parser, report_line, run_child, stop_signals
+from .sockets import listen
 
 logger = logging.getLogger(__name__)
 
-EXIT_DONE: Final = 0
-EXIT_FAULT: Final = 1
-EXIT_CONFIG: Final = 2
-EXIT_REFUSED: Final = 3
 PROGRESS_EVERY_US: Final = 100_000
 FAREWELL_MS: Final = 1_000
 """How long fronts may take to read their last answers."""
-
-Report = Callable[..., None]
 
 
 class CommittingEngine(Protocol):
@@ -66,6 +57,10 @@ class CommittingEngine(Protocol):
 
     def catalog(self) -> list[dict[str, Any]]:
         """As `Engine.catalog`."""
+        ...
+
+    def counters(self) -> dict[str, int]:
+        """As `Engine.counters`."""
         ...
 
     def prepare(self) -> None:
@@ -165,13 +160,8 @@ class EngineLoop:
         return self._fronts
 
     def _hello(self) -> dict[str, Any]:
-        timings = getattr(self._engine, "timings", None)
-        names = getattr(timings, "__slots__", ())
-        return self._state | {
-            "pid": os.getpid(),
-            "layout": LAYOUT_VERSION,
-            "counters": {name: int(getattr(timings, name)) for name in names},
-        }
+        counters = {} if self._engine is None else self._engine.counters()
+        return self._state | {"pid": os.getpid(), "layout": LAYOUT_VERSION, "counters": counters}
 
     def _turn(self, fronts: Fronts, engine: CommittingEngine) -> None:
         """Commits and answers one batch, if anything waits."""
@@ -260,52 +250,11 @@ def run_engine(config_dir: Path, *, report: Report, wakeups: tuple[int, ...] = (
         loop.run(engine)
 
 
-def report_line(stage: str, **details: Any) -> None:
-    """Writes one line of JSON to stdout; nobody may be listening any more."""
-    try:
-        sys.stdout.write(json.dumps({"stage": stage, **details}) + "\n")
-        sys.stdout.flush()
-    except OSError:
-        pass
-
-
-@contextmanager
-def stop_signals() -> Iterator[int]:
-    """Turns SIGTERM and SIGINT into a descriptor that becomes readable."""
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    try:
-        yield reader
-    finally:
-        signal.set_wakeup_fd(-1)
-        os.close(reader)
-        os.close(writer)
-
-
-def refusal(error: RiskEngineError) -> dict[str, Any]:
-    """Describes why a process cannot start, for the line ``refused``."""
-    problems = [[p.file, p.line, p.column, p.message] for p in error.problems] if isinstance(error, ConfigError) else []
-    return {"error": type(error).__name__, "message": error.message, "problems": problems}
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Runs the engine process; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="riskengine.engine.loop", description="The engine process.")
-    parser.add_argument("config_dir", type=Path, help="the folder of server.yaml")
-    parser.add_argument("--supervised", action="store_true", help="stop when stdin ends")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s engine %(levelname)s %(name)s: %(message)s")
-    try:
-        run_engine(options.config_dir, report=report_line, wakeups=(sys.stdin.fileno(),) if options.supervised else ())
-    except JournalFault as fault:
-        logger.critical("the engine ends: %s", fault.message)
-        return EXIT_FAULT
-    except RiskEngineError as error:
-        report_line("refused", **refusal(error))
-        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_REFUSED
-    return EXIT_DONE
+    given = child_parser("riskengine.engine.loop", "The engine process.").parse_args(arguments)
+    wakeups = (sys.stdin.fileno(),) if given.supervised else ()
+    return run_child("engine", lambda: run_engine(given.config_dir, report=report_line, wakeups=wakeups))
 
 
 if __name__ == "__main__":

@@ -25,18 +25,9 @@ from riskengine.engine.kernels import (
     tell_model,
 )
 from riskengine.engine.state import State
-from riskengine.types import (
-    DECISION_WORD,
-    DECISION_WORDS,
-    ENTITIES,
-    EVENT_WORD,
-    US_PER_SECOND,
-    EngineLimits,
-    Kind,
-    Stage,
-    Verdict,
-    WordMatrix,
-)
+from riskengine.enums import Kind, Stage, Verdict
+from riskengine.limits import EngineLimits
+from riskengine.types import DECISION_WORD, DECISION_WORDS, ENTITIES, EVENT_WORD, US_PER_SECOND, WordMatrix
 from riskengine.velocity.inputs import kernels as inputs
 
 _KIND: Final = EVENT_WORD["kind"]

@@ -24,7 +24,8 @@ from riskengine.jit import semantics_id
 from riskengine.journal.directory import lock_data_dir
 from riskengine.journal.reader import Activated, Commits, JournalReader, journal_exists
 from riskengine.journal.writer import JournalWriter
-from riskengine.types import EngineLimits, WordMatrix, words
+from riskengine.limits import EngineLimits
+from riskengine.types import WordMatrix, words
 
 MODELS_FOLDER: Final = "models"
 SEMANTICS: Final = semantics_id()

@@ -11,9 +11,10 @@ import numpy as np
 from riskengine.engine.features import FeatureSet
 from riskengine.engine.recent import RecentDecisions
 from riskengine.engine.recent.kernels import PROGRESS_SEQUENCE
+from riskengine.limits import EngineLimits
 from riskengine.linkage import layout as linkage_layout
 from riskengine.tables.store import create_store
-from riskengine.types import ENTITIES, EngineLimits
+from riskengine.types import ENTITIES
 
 
 class State:

@@ -7,10 +7,9 @@ turn the offsets into lines and columns of the file.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final
 
-from riskengine.errors import RiskEngineError
+from riskengine.errors import RiskEngineError, nearest
 
 ALLOWED: Final = (
     "a condition may use numbers, true, false, variables, has(), + - * /, == != < <= > >=, && || !, a ? b : c, "
@@ -64,12 +63,12 @@ def suggestion(wrong: str, names: Iterable[str], *, what: str, prefix: str = "")
         prefix: What a valid name is written after.
 
     Returns:
-        ``"; did you mean x?"``, ``"; the … are a, b, c"`` or the empty string.
+        What `nearest` says, else ``"; the … are a, b, c"``, else the empty string.
     """
     valid = list(names)
-    near = [name for name in valid if name.lower() == wrong.lower()] or get_close_matches(wrong, valid, n=1)
+    near = nearest(wrong, valid, prefix=prefix)
     if near:
-        return f"; did you mean {prefix}{near[0]}?"
+        return near
     if 0 < len(valid) <= _LISTED_MAX:
         return f"; the {what} are {', '.join(prefix + name for name in sorted(valid))}"
     return ""

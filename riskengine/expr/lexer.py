@@ -4,7 +4,7 @@ CEL's own parser does the real work later; tokens are needed before it, to turn 
 spell variables in a way that no name of CEL's can clash with, and to say early and plainly what is not allowed.
 
 INVARIANTS: tokens and the gaps between them (space and comments) make up the whole text, in order; the cuts are CEL's
-own (its longest match), so nothing is read differently afterwards. Called by `rewrite` alone.
+own (its longest match), so nothing is read differently afterwards. Called by `environment` alone.
 """
 
 import re

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 import numpy as np
-import numpy.typing as npt
+
+from riskengine.types import Floats, Ints, Valid
 
 from . import kernels
 from .compiler import STACK_DEPTH_MAX, Instruction, stack_effect
@@ -37,11 +38,11 @@ class Program:
 
     def run(
         self,
-        events: npt.NDArray[np.int64],
-        features: npt.NDArray[np.float64],
-        valid: npt.NDArray[np.uint8],
-        out: npt.NDArray[np.float64],
-        out_valid: npt.NDArray[np.uint8],
+        events: Ints,
+        features: Floats,
+        valid: Valid,
+        out: Floats,
+        out_valid: Valid,
     ) -> None:
         """Evaluates every expression on every row.
 
@@ -57,7 +58,7 @@ class Program:
         assert row_count >= 0, "the arrays have the same rows, and the columns that the program names"
 
 
-def assemble(expressions: Sequence[Sequence[Instruction]], targets: Sequence[int]) -> npt.NDArray[np.int64]:
+def assemble(expressions: Sequence[Sequence[Instruction]], targets: Sequence[int]) -> Ints:
     """Lays instructions and the lists that they refer to out as the kernel reads them.
 
     Args:
@@ -90,7 +91,7 @@ def assemble(expressions: Sequence[Sequence[Instruction]], targets: Sequence[int
     return words
 
 
-def _write_immediate(words: npt.NDArray[np.int64], at: int, tail: int, instruction: Instruction) -> int:
+def _write_immediate(words: Ints, at: int, tail: int, instruction: Instruction) -> int:
     """Writes the immediate of row `at`, its list from row `tail` on; returns how many rows the list takes."""
     row_count = _list_rows(instruction)
     if isinstance(instruction.immediate, tuple):

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Final
 
+from riskengine.errors import nearest
+
 from .issues import ALLOWED, Issue, suggestion
 from .lexer import Token, TokenKind
 
@@ -182,8 +184,8 @@ def _bare(word: str, namespaces: Namespaces) -> str:
     if word in namespaces:
         example = next(iter(namespaces[word]))
         return f"{word} is a namespace, not a value; name one of its variables, as in {word}.{example}"
-    homes = [f"{space}.{word}" for space, fields in namespaces.items() if word in fields]
-    meant = f"; did you mean {homes[0]}?" if homes else ""
+    home = next((space for space, fields in namespaces.items() if word in fields), None)
+    meant = nearest(word, [word], prefix=f"{home}.") if home else ""
     return f"there is no variable {word}; a variable is written namespace.field{meant}"
 
 

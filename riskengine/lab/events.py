@@ -7,7 +7,7 @@ INVARIANTS: a packed row equals the door's for the same request in every word bu
 sequence 0, received_time_us the event time, skip_stages 0, payload_hash 0 (a test compares them). The request key is
 that of a request whose request_id is the transaction_id.
 
-Called by training, evaluation and `history load`.
+Called by `lab.features`, for training and for the demo's warm start.
 """
 
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ from decimal import Decimal
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from riskengine.types import MISSING, Array, Kind, pack_code
+from riskengine.enums import Kind
+from riskengine.types import MISSING, Array, Ints, pack_code
 from riskengine.wire.money import load_rates
 from riskengine.wire.pseudonyms import Pseudonyms, TagKey
 
@@ -40,7 +40,7 @@ class Packed:
     """
 
     events: Array
-    rows: npt.NDArray[np.int64]
+    rows: Ints
     problems: list[RowProblem]
 
 

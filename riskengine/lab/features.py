@@ -6,11 +6,10 @@ before; so every row holds what the engine would have known at that moment. A la
 Called by `lab.train` and `cli`.
 """
 
-import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +18,16 @@ import pyarrow as pa
 from riskengine.engine.configuration import Configuration
 from riskengine.engine.pipeline import Pipeline
 from riskengine.engine.state import State
+from riskengine.enums import Kind, OutcomeType, TransactionType
 from riskengine.lab.events import EventPacker
 from riskengine.lab.history import HistoryReader
+from riskengine.lab.labels import Label, with_labels
 from riskengine.model import narrow
 from riskengine.settings import ServerSettings
-from riskengine.types import EVENT, TAG_COLUMNS, Array, Kind, OutcomeType, TransactionType, empty_events, words
+from riskengine.types import EVENT, MISSING, TAG_COLUMNS, Array, Flags, Ints, empty_events, words
 from riskengine.wire.pseudonyms import TagKey
 
 Progress = Callable[[int, int], None]
-_NO_TIME: Final = np.int64(-(2**63))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,13 +44,13 @@ class FeatureTable:
     """
 
     features: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.bool_]
-    known: npt.NDArray[np.bool_]
-    event_time_us: npt.NDArray[np.int64]
-    transaction_types: npt.NDArray[np.int64]
+    labels: Flags
+    known: Flags
+    event_time_us: Ints
+    transaction_types: Ints
     problem_count: int
 
-    def slices(self) -> dict[str, npt.NDArray[np.bool_]]:
+    def slices(self) -> dict[str, Flags]:
         """Returns the parts by type of transaction that occur."""
         kinds = {kind.name.lower(): self.transaction_types == kind for kind in TransactionType}
         return {name: mask for name, mask in kinds.items() if mask.any()}
@@ -70,22 +70,40 @@ def packer_of(settings: ServerSettings, key: TagKey, configuration: Configuratio
     )
 
 
-def labelled_outcomes(batch: pa.RecordBatch, rows: npt.NDArray[np.int64], events: Array) -> tuple[Any, Any, Array]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """What a batch of a history says of its events.
+
+    Attributes:
+        events: EVENT[n].
+        labels: bool[n], fraud; false where unknown.
+        known: bool[n], whether the label is known.
+        rows: int64[k], the events whose fraud became known at a known time.
+        outcomes: EVENT[k], the reports of it.
+        problem_count: Rows of the batch that are no event.
+    """
+
+    events: Array
+    labels: Flags
+    known: Flags
+    rows: Ints
+    outcomes: Array
+    problem_count: int
+
+
+def labelled_outcomes(batch: pa.RecordBatch, rows: Ints, events: Array) -> Labelled:
     """Makes an outcome of each fraud label whose time is known.
 
     Args:
         batch: Rows of a history.
         rows: int64[n], the row in the batch of each event.
         events: EVENT[n].
-
-    Returns:
-        labels bool[n], known bool[n] and the outcomes as rows of EVENT.
     """
     fraud = batch.column("fraud")
     known = fraud.is_valid().to_numpy(zero_copy_only=False)[rows]
     labels = fraud.fill_null(False).to_numpy(zero_copy_only=False)[rows] & known
-    times = batch.column("fraud_label_time").cast(pa.int64()).fill_null(int(_NO_TIME)).to_numpy()[rows]
-    chosen = np.flatnonzero(labels & (times != _NO_TIME))
+    times = batch.column("fraud_label_time").cast(pa.int64()).fill_null(MISSING).to_numpy()[rows]
+    chosen = np.flatnonzero(labels & (times != MISSING))
     outcomes = empty_events(len(chosen))
     outcomes["kind"] = int(Kind.OUTCOME)
     outcomes["event_time_us"] = outcomes["received_time_us"] = times[chosen]
@@ -95,42 +113,62 @@ def labelled_outcomes(batch: pa.RecordBatch, rows: npt.NDArray[np.int64], events
     # A request of its own, derived from the transaction's: a history that is loaded twice counts once.
     outcomes["request_key"] = events["request_key"][chosen] ^ np.uint64(0x9E3779B97F4A7C15)
     outcomes["request_check"] = events["request_check"][chosen]
-    return labels, known, outcomes
+    return Labelled(events, labels, known, chosen, outcomes, batch.num_rows - len(rows))
 
 
 def in_order(
-    batches: Iterator[pa.RecordBatch], packer: EventPacker, *, kind: Kind = Kind.SCORE
-) -> Iterator[tuple[Array, npt.NDArray[np.bool_], npt.NDArray[np.bool_], int]]:
+    batches: Iterable[pa.RecordBatch],
+    packer: EventPacker,
+    *,
+    kind: Kind = Kind.SCORE,
+    known_until_us: int | None = None,
+) -> Iterator[tuple[Array, Flags, Flags, int]]:
     """Yields a history as the engine would have received it: payments, and labels when they became known.
 
     Args:
         batches: Of the history schema, in order.
         packer: Turns rows into events.
         kind: SCORE or RECORD.
+        known_until_us: Of the labels that became known at the last event or later, those until this time come at the end,
+            microseconds since the epoch; none of them where it is None.
 
     Yields:
-        EVENT[m] in the order of event time; labels and known bool[m], false for outcomes; rows left out.
+        EVENT[m] in the order of event time; labels and known bool[m], false for outcomes; rows left out. A batch in which all
+        are left out has no events, but its count.
     """
-    waiting: list[tuple[int, int, bytes]] = []
-    arrival = 0
+    for part, due in with_labels(_labelled(batches, packer, kind)):
+        if part is None:
+            due = [label for label in due if known_until_us is not None and label.known_us <= known_until_us]
+            if not due:
+                return
+            part = _NOTHING
+        before = [label.row for label in due]
+        outcomes = np.frombuffer(b"".join(label.report for label in due), EVENT)
+        yield (
+            np.insert(part.events, before, outcomes),
+            np.insert(part.labels, before, False),
+            np.insert(part.known, before, False),
+            part.problem_count,
+        )
+
+
+def _labelled(
+    batches: Iterable[pa.RecordBatch], packer: EventPacker, kind: Kind
+) -> Iterator[tuple[Labelled, Ints, list[Label[bytes]]]]:
+    """Yields the batches as events, with their times and their labels."""
     for batch in batches:
         packed = packer.pack(batch, kind=kind)
-        labels, known, outcomes = labelled_outcomes(batch, packed.rows, packed.events)
-        for outcome in outcomes:
-            arrival += 1
-            heapq.heappush(waiting, (int(outcome["event_time_us"]), arrival, outcome.tobytes()))
-        if not len(packed.events):
-            continue
-        last_us = int(packed.events["event_time_us"][-1])
-        due = []
-        while waiting and waiting[0][0] <= last_us:
-            due.append(heapq.heappop(waiting)[2])
-        extra = np.frombuffer(b"".join(due), EVENT)
-        events = np.concatenate([packed.events, extra])
-        order = np.argsort(events["event_time_us"], kind="stable")
-        nothing = np.zeros(len(extra), np.bool_)
-        bad = batch.num_rows - len(packed.rows)
-        yield events[order], np.concatenate([labels, nothing])[order], np.concatenate([known, nothing])[order], bad
+        part = labelled_outcomes(batch, packed.rows, packed.events)
+        labels = [
+            Label(int(row), int(outcome["event_time_us"]), outcome.tobytes())
+            for row, outcome in zip(part.rows, part.outcomes, strict=True)
+        ]
+        yield part, np.ascontiguousarray(part.events["event_time_us"]), labels
+
+
+_NOTHING = Labelled(
+    empty_events(0), np.empty(0, np.bool_), np.empty(0, np.bool_), np.empty(0, np.int64), empty_events(0), 0
+)
 
 
 def compute_features(
@@ -152,7 +190,7 @@ def compute_features(
     pipeline = Pipeline(configuration, state, configuration.limits)
     width = len(configuration.features.features)
     total = reader.row_count
-    parts = [_nothing(width)]
+    parts = [_no_columns(width)]
     done = problem_count = 0
     for events, labels, known, bad in in_order(reader.batches(), packer):
         problem_count += bad
@@ -176,7 +214,7 @@ def compute_features(
     return FeatureTable(table.astype(np.float32, copy=False), labels_all, known_all, times, kinds, problem_count)
 
 
-def _nothing(width: int) -> tuple[npt.NDArray[Any], ...]:
+def _no_columns(width: int) -> tuple[npt.NDArray[Any], ...]:
     """Returns the columns of a table without rows, so that an empty history has its types."""
     return (
         np.empty((0, width), np.float32),

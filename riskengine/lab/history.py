@@ -1,16 +1,15 @@
 """Histories: past events with their labels, one flat row for each, as Parquet or CSV.
 
 INVARIANTS: rows are ordered by event_time; `HISTORY_SCHEMA` is the whole vocabulary, apart from the caller's own
-``number_<key>`` and ``label_<key>``; a column that a file lacks reads as null. Labels (`LABEL_FIELDS`) are never
-features.
+``number_<key>`` and ``label_<key>``; a column that a file lacks reads as null. What is known only later (`fraud` and what
+begins with it) is never a feature.
 
-Written by the simulator and the importer; read by `lab.events`, training and `cli`.
+Written by the simulator and the importer; read by training, the back-test and `cli`.
 """
 
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +17,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from riskengine.errors import HistoryError
+from riskengine.errors import HistoryError, nearest
 
 TIME_TYPE: Final = pa.timestamp("us", tz="UTC")
 ROWS_PER_BATCH: Final = 65_536
@@ -94,7 +93,6 @@ HISTORY_SCHEMA: Final = pa.schema(
     metadata={"riskengine.history": "1"},
 )
 REQUIRED_FIELDS: Final = ("transaction_id", "type", "event_time")
-LABEL_FIELDS: Final = ("fraud", "fraud_label_time", "fraud_scenario")
 
 
 def extra_field(name: str) -> pa.Field | None:
@@ -112,10 +110,19 @@ def field_of(name: str) -> pa.Field | None:
     return HISTORY_SCHEMA.field(index) if index >= 0 else extra_field(name)
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """Returns ``; did you mean "x"?`` for the known name nearest to a wrong one, else nothing."""
-    near = get_close_matches(name, known, n=1, cutoff=0.6)
-    return f'; did you mean "{near[0]}"?' if near else ""
+def check_suffix(path: Path) -> None:
+    """Refuses a name that does not say of which kind a history is.
+
+    Raises:
+        HistoryError: It ends in neither ``.parquet`` nor ``.csv``.
+    """
+    if path.suffix not in (".parquet", ".csv"):
+        raise HistoryError(f'{path}: histories end in ".parquet" or ".csv"')
+
+
+def first_line(error: Exception) -> str:
+    """Returns what an error says in its first line; the name of its type where it says nothing."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def open_history(path: str | os.PathLike[str]) -> "HistoryReader":
@@ -144,25 +151,21 @@ def open_history(path: str | os.PathLike[str]) -> "HistoryReader":
 
 def _column_names(file: Path) -> list[str]:
     """Reads the names of a file's columns."""
+    check_suffix(file)
     try:
         if file.suffix == ".parquet":
             return list(pyarrow.parquet.read_schema(file).names)
-        if file.suffix == ".csv":
-            with pyarrow.csv.open_csv(
-                file, convert_options=pyarrow.csv.ConvertOptions(), read_options=_csv_read()
-            ) as rows:
-                return list(rows.schema.names)
+        with pyarrow.csv.open_csv(file, read_options=_csv_read()) as rows:
+            return list(rows.schema.names)
     except (pa.ArrowInvalid, OSError) as error:
-        raise HistoryError(f"{file}: cannot be read as {file.suffix[1:]}: {_first_line(error)}") from error
-    raise HistoryError(f'{file}: histories end in ".parquet" or ".csv"')
+        raise HistoryError(
+            f"{file}: cannot be read as {file.suffix[1:]}: {first_line(error)}; "
+            "`riskengine simulate` and `riskengine history import` write histories"
+        ) from error
 
 
 def _csv_read() -> pyarrow.csv.ReadOptions:
     return pyarrow.csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK_BYTES)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +236,7 @@ class HistoryReader:
                         yield block.slice(first, rows)
         except (pa.ArrowInvalid, OSError) as error:
             raise HistoryError(
-                f"{self.path}: {_first_line(error)}; rebuild it with `riskengine history import`"
+                f"{self.path}: {first_line(error)}; rebuild it with `riskengine history import`"
             ) from error
 
     def _fit(self, batch: pa.RecordBatch, schema: pa.Schema, *, first: int) -> pa.RecordBatch:
@@ -286,15 +289,16 @@ def write_history(table: pa.Table, path: str | os.PathLike[str]) -> None:
         HistoryError: The suffix is another, or the file cannot be written.
     """
     file = Path(path)
+    check_suffix(file)
     partial = file.with_name(file.name + ".partial")
     try:
         if file.suffix == ".parquet":
             pyarrow.parquet.write_table(table, partial, compression="zstd", compression_level=1, row_group_size=262_144)
-        elif file.suffix == ".csv":
-            pyarrow.csv.write_csv(table, partial)
         else:
-            raise HistoryError(f'{file}: histories end in ".parquet" or ".csv"')
+            pyarrow.csv.write_csv(table, partial)
         partial.replace(file)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise HistoryError(f"{file}: cannot be written: {_first_line(error)}") from error
+        raise HistoryError(
+            f"{file}: cannot be written: {first_line(error)}; name a file in a folder that is there and has room"
+        ) from error

@@ -19,24 +19,23 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
 from riskengine.errors import HistoryError
+from riskengine.types import Ints
 from riskengine.wire.money import MINOR_UNIT_EXPONENTS
 
 from .convert import convert, to_minor_units
-from .history import HISTORY_SCHEMA, TIME_TYPE, field_of, write_history
+from .history import HISTORY_SCHEMA, TIME_TYPE, check_suffix, field_of, first_line, write_history
 from .mapping import ColumnMapping, check_mapping, read_mapping, source_options
 from .rows import row_problems
 from .source import SourceReader, open_source
 
 Progress = Callable[[int, int | None], None]
 """Is told the rows read so far, and how many there are where that is known."""
-Ints = npt.NDArray[np.int64]
 REASON_COLUMNS: Final = ("rejected_row", "rejected_reason")
 
 
@@ -71,7 +70,6 @@ class ImportReport:
     columns: tuple[ColumnReport, ...]
     unused_columns: tuple[str, ...]
     """Source columns that nothing reads and the mapping does not ignore."""
-    ignored_columns: tuple[str, ...]
     reordered: bool
     """Whether the source was not in order of time."""
 
@@ -162,8 +160,7 @@ class _Import:
     _writers: dict[Path, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.target.suffix not in (".parquet", ".csv"):
-            raise HistoryError(f'{self.target}: histories end in ".parquet" or ".csv"')
+        check_suffix(self.target)
         if self.target.exists() and self.target.samefile(self.reader.path):
             raise HistoryError(f"{self.target}: is the source itself; name another target")
         for path in (self.partial, self.rejected):
@@ -242,7 +239,6 @@ class _Import:
             rejected_path=self.rejected if self.reasons else None,
             columns=tuple(self._column_report(name) for name in self.schema.names),
             unused_columns=tuple(n for n in self.reader.schema.names if n not in used and n not in ignored),
-            ignored_columns=ignored,
             reordered=not self.ordered,
         )
 
@@ -308,7 +304,9 @@ class _Import:
                 else:
                     writer = pyarrow.parquet.ParquetWriter(path, schema, compression="zstd", compression_level=1)
             except OSError as error:
-                raise HistoryError(f"{path}: cannot be written: {error}") from error
+                raise HistoryError(
+                    f"{path}: cannot be written: {first_line(error)}; name a target in a folder that is there and has room"
+                ) from error
             self._writers[path] = writer
         return writer
 

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pydantic
 from pydantic import Field
 
-from riskengine.errors import ConfigError, Problem
-from riskengine.types import US_PER_SECOND
+from riskengine.errors import ConfigError, Problem, nearest
+from riskengine.types import US_PER_DAY, US_PER_SECOND
 from riskengine.wire.money import MINOR_UNIT_EXPONENTS
-from riskengine.yamlfile import Document, check, load_file, nearest, pattern
+from riskengine.yamlfile import Document, check, load_file, pattern
 
 from .history import HISTORY_SCHEMA, REQUIRED_FIELDS, field_of
 from .rows import ENUM_COLUMNS
@@ -38,11 +38,11 @@ def _scalar(value: Any) -> Any:
 
 Scalar = Annotated[Any, pydantic.AfterValidator(_scalar)]
 _DURATION: Final = pattern(r"^[0-9]{1,4}(d|h|m)$", "must be a duration such as 7d, 12h or 30m")
-_DURATION_US: Final = {"d": 86_400 * US_PER_SECOND, "h": 3600 * US_PER_SECOND, "m": 60 * US_PER_SECOND}
+_DURATION_US: Final = {"d": US_PER_DAY, "h": 3600 * US_PER_SECOND, "m": 60 * US_PER_SECOND}
 
 
 class _Strict(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class SourceOptions(_Strict):

@@ -21,10 +21,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from riskengine.types import (
-    MISSING,
+from riskengine.enums import (
     MONETARY_TYPE_LAST,
-    US_PER_SECOND,
     Channel,
     EntryMode,
     Initiation,
@@ -32,9 +30,8 @@ from riskengine.types import (
     TransactionType,
     VerificationMethod,
     VerificationResult,
-    empty_events,
-    pack_code,
 )
+from riskengine.types import MISSING, US_PER_SECOND, empty_events, pack_code
 from riskengine.wire.checks import (
     ADDRESS_BYTES_MAX,
     EMAIL_CHARS_MAX,

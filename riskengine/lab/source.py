@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
 from riskengine.errors import HistoryError
+from riskengine.types import Ints
 
+from .history import first_line
 from .mapping import SourceOptions
 
 BATCH_ROWS = 65_536
@@ -60,7 +61,7 @@ class SourceReader:
     row_count: int | None
     malformed: list[Malformed] = field(default_factory=list)
 
-    def batches(self) -> Iterator[tuple[npt.NDArray[np.int64], pa.RecordBatch]]:
+    def batches(self) -> Iterator[tuple[Ints, pa.RecordBatch]]:
         """Reads the rows; yields their numbers with them.
 
         Raises:
@@ -73,7 +74,9 @@ class SourceReader:
                 yield self._numbers(ordinals), batch
                 done += batch.num_rows
         except (pa.ArrowInvalid, OSError) as error:
-            raise HistoryError(f"{self.path}: damaged after row {done}: {_first_line(error)}") from error
+            raise HistoryError(
+                f"{self.path}: damaged after row {done}: {first_line(error)}; export it again"
+            ) from error
 
     def _raw(self) -> Iterator[pa.RecordBatch]:
         if self.format == "parquet":
@@ -84,7 +87,7 @@ class SourceReader:
                 for first in range(0, block.num_rows, BATCH_ROWS):
                     yield block.slice(first, BATCH_ROWS)
 
-    def _numbers(self, ordinals: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def _numbers(self, ordinals: Ints) -> Ints:
         """Turns ordinals of good rows into row numbers: malformed lines count as well."""
         lost = np.sort(np.array([item.row for item in self.malformed], np.int64))
         before = lost - 1 - np.arange(len(lost))
@@ -103,7 +106,7 @@ def open_source(path: Path, options: SourceOptions) -> SourceReader:
             f"{path}: cannot tell what it is; write `source: {{format: csv}}` (or parquet) in the mapping"
         )
     if not path.is_file():
-        raise HistoryError(f"{path}: no such file")
+        raise HistoryError(f"{path}: no such file; name the CSV or Parquet file that holds your payments")
     try:
         if kind == "parquet":
             file = pyarrow.parquet.ParquetFile(path)
@@ -112,7 +115,10 @@ def open_source(path: Path, options: SourceOptions) -> SourceReader:
             with _open_csv(path, options, None, []) as reader:
                 schema, count = pa.schema([(name, pa.binary()) for name in reader.schema.names]), None
     except (pa.ArrowInvalid, OSError, LookupError) as error:
-        raise HistoryError(f"{path}: cannot be read as {kind}: {_first_line(error)}") from error
+        raise HistoryError(
+            f"{path}: cannot be read as {kind}: {first_line(error)}; "
+            "say what it is under `source:` in the mapping (format, delimiter, encoding)"
+        ) from error
     twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if twice:
         raise HistoryError(f'{path}: column "{twice[0]}" occurs twice; give each column a name of its own')
@@ -138,7 +144,3 @@ def _open_csv(
             check_utf8=False, column_types={name: pa.binary() for name in names or ()}
         ),
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

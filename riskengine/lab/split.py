@@ -12,18 +12,14 @@ Called by `fit`.
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from riskengine.errors import HistoryError
-from riskengine.types import US_PER_DAY
-
-Bools = npt.NDArray[np.bool_]
-Times = npt.NDArray[np.int64]
+from riskengine.types import US_PER_DAY, Flags, Ints
 
 
 def split_by_time(
-    event_time_us: Times, known: Bools, *, label_delay_us: int, calibration_share: float, test_share: float
-) -> dict[str, Bools]:
+    event_time_us: Ints, known: Flags, *, label_delay_us: int, calibration_share: float, test_share: float
+) -> dict[str, Flags]:
     """Returns the parts as masks: ``train``, ``gap``, ``calibration``, ``test``.
 
     Args:
@@ -36,7 +32,8 @@ def split_by_time(
     Raises:
         HistoryError: If no label is known.
     """
-    assert calibration_share > 0 <= test_share, "something to calibrate with"
+    assert calibration_share > 0, "something to calibrate with"
+    assert test_share >= 0, "a share is not negative"
     assert calibration_share + test_share < 1, "something to learn from"
     times = np.sort(event_time_us[known])
     if len(times) == 0:
@@ -52,7 +49,7 @@ def split_by_time(
     }
 
 
-def describe_parts(parts: dict[str, Bools], labels: Bools, event_time_us: Times) -> dict[str, Any]:
+def describe_parts(parts: dict[str, Flags], labels: Flags, event_time_us: Ints) -> dict[str, Any]:
     """Returns rows, frauds and days of each part, as plain JSON values.
 
     Days count from the first event of any part.

@@ -89,7 +89,11 @@ def train_model(
 
     table = compute_features(open_history(history), configuration, packer, on_progress=tell("features"))
     if not len(table.features):
-        raise HistoryError(f"{history}: no usable rows")
+        rows = f"{table.problem_count:,} row{'s' if table.problem_count != 1 else ''}"
+        raise HistoryError(
+            f"{history}: nothing to learn from: none of its {rows} is an event that the server would take; "
+            "`riskengine history import` sets such rows aside and says what is wrong with each"
+        )
     columns = varying_columns(table)
     fitted = fit_model(
         np.ascontiguousarray(table.features[:, columns]),

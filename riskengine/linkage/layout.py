@@ -1,6 +1,8 @@
 """Columns of the arrays of linkage.
 
 Nodes are kept apart from the entities, because a component outlives the eviction of one of its members.
+
+INVARIANT: plain numbers. Filled by `linkage.plan` and `engine.state`, read by `linkage.kernels`.
 """
 
 from typing import Final

@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from riskengine.errors import BundleError
+from riskengine.types import Floats
 
 from .calibration import Calibrator
 from .files import parse_json, publish, read_files, render_json
@@ -259,7 +260,7 @@ def _find_base_margin(trees: Trees, features: Floats32, margins: Floats32) -> np
     return candidates[0]
 
 
-def _margins(forest: Forest, features: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _margins(forest: Forest, features: Floats) -> Floats:
     """Scores rows in which NaN is missing."""
     result = np.empty(len(features))
     columns = np.arange(forest.feature_count)

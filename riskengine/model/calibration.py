@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from riskengine.errors import BundleError
+from riskengine.types import Flags, Floats
 
 from . import kernels
 
@@ -30,8 +31,6 @@ TAIL_SLOPES: Final = (0.1, 1.0)
 """Bounds of the slope beyond the knots: at most the model's own."""
 BINS: Final = 64
 """Cuts at equal counts of all rows, and as many at equal counts of frauds, which are few and lie at the high end."""
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,17 +97,13 @@ class Calibrator:
             BundleError: If it is anything else.
         """
         try:
-            return cls(
-                _floats(document["margins"]), _floats(document["log_odds"]), *_floats([document["slope_low"]]).tolist(),
-                *_floats([document["slope_high"]]).tolist(),
-            )  # fmt: skip
+            slope_low, slope_high = _floats([document["slope_low"], document["slope_high"]]).tolist()
+            return cls(_floats(document["margins"]), _floats(document["log_odds"]), slope_low, slope_high)
         except (KeyError, TypeError, ValueError, OverflowError):
             raise BundleError("not a calibrator: margins, log_odds, slope_low and slope_high are needed") from None
 
 
-def fit_calibrator(
-    margins: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.bool_], weights: Floats | None = None
-) -> Calibrator:
+def fit_calibrator(margins: npt.NDArray[np.floating[Any]], labels: Flags, weights: Floats | None = None) -> Calibrator:
     """Fits the map to held-out rows.
 
     Args:

@@ -14,6 +14,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from riskengine.types import Floats, Ints, Valid
+
 from . import kernels
 from .trees import Tree, Trees
 
@@ -37,7 +39,7 @@ def base_margins(base_score: np.float32) -> tuple[np.float32, ...]:
     return (margin, np.nextafter(margin, infinity), np.nextafter(margin, -infinity))
 
 
-def narrow(features: npt.NDArray[np.float64], valid: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def narrow(features: Floats, valid: Valid) -> npt.NDArray[np.float32]:
     """Turns the engine's features into what the model sees, for training and golden sets.
 
     Args:
@@ -81,10 +83,10 @@ class Forest:
 
     def score(
         self,
-        features: npt.NDArray[np.float64],
-        valid: npt.NDArray[np.uint8],
-        columns: npt.NDArray[np.int64],
-        margins: npt.NDArray[np.float64],
+        features: Floats,
+        valid: Valid,
+        columns: Ints,
+        margins: Floats,
     ) -> None:
         """Writes the margins of a batch.
 
@@ -109,11 +111,11 @@ class Forest:
 
     def attribute(
         self,
-        features: npt.NDArray[np.float64],
-        valid: npt.NDArray[np.uint8],
-        columns: npt.NDArray[np.int64],
+        features: Floats,
+        valid: Valid,
+        columns: Ints,
         row: int,
-        contributions: npt.NDArray[np.float64],
+        contributions: Floats,
     ) -> float:
         """Attributes the margin of one row to its features, along the paths.
 
@@ -148,7 +150,7 @@ def _lay_out(
     feature_count: int,
     splits: npt.NDArray[np.uint32],
     values: npt.NDArray[np.float32],
-    expectations: npt.NDArray[np.float64],
+    expectations: Floats,
 ) -> None:
     """Writes one tree's column of the heap arrays.
 

@@ -21,22 +21,22 @@ import numpy as np
 import numpy.typing as npt
 
 from riskengine.jit import kernel
+from riskengine.types import Floats, Ints, Valid
 
 FLOAT32_MAX = 3.4028234663852886e38
 """The largest finite float32. Larger magnitudes are clamped to it: the row holds infinity for missing alone."""
 PROBABILITY_MIN = 2.0**-53
 """Probabilities stay within [2^-53, 1 - 2^-53]: never 0 or 1."""
 
-Floats64 = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 Words32 = npt.NDArray[np.uint32]
 
 
 @kernel(inline=True)
 def load_row(
-    features: Floats64,
-    valid: npt.NDArray[np.uint8],
-    columns: npt.NDArray[np.int64],
+    features: Floats,
+    valid: Valid,
+    columns: Ints,
     index: int,
     row: Floats32,
 ) -> int:
@@ -77,12 +77,12 @@ def forest_margin(
     values: Floats32,
     depth: int,
     base_margin: np.float32,
-    features: Floats64,
-    valid: npt.NDArray[np.uint8],
-    columns: npt.NDArray[np.int64],
+    features: Floats,
+    valid: Valid,
+    columns: Ints,
     row: Floats32,
     positions: Words32,
-    margins: Floats64,
+    margins: Floats,
 ) -> int:
     """Scores a batch.
 
@@ -133,15 +133,15 @@ def forest_margin(
 def forest_attribution(
     splits: Words32,
     values: Floats32,
-    expectations: Floats64,
+    expectations: Floats,
     depth: int,
     tree_count: int,
-    features: Floats64,
-    valid: npt.NDArray[np.uint8],
-    columns: npt.NDArray[np.int64],
+    features: Floats,
+    valid: Valid,
+    columns: Ints,
     index: int,
     row: Floats32,
-    contributions: Floats64,
+    contributions: Floats,
 ) -> int:
     """Attributes one row's margin to the features on its paths (Saabas 2014, "Interpreting random forests").
 
@@ -183,12 +183,12 @@ def forest_attribution(
 
 @kernel("int64(float64[::1], float64[::1], float64, float64, float64[::1], float64[::1])")
 def calibrate(
-    knot_margins: Floats64,
-    knot_log_odds: Floats64,
+    knot_margins: Floats,
+    knot_log_odds: Floats,
     slope_low: float,
     slope_high: float,
-    margins: Floats64,
-    probabilities: Floats64,
+    margins: Floats,
+    probabilities: Floats,
 ) -> int:
     """Maps a batch of margins to probabilities: linear in log-odds between knots, straight tails beyond.
 

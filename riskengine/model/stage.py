@@ -6,13 +6,12 @@ feature is settled here once. Its scratch memory belongs to one thread.
 Called by `engine`.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from riskengine.errors import BundleError
+from riskengine.errors import BundleError, nearest
+from riskengine.types import Floats, Valid
 
 from .bundle import Bundle
 
@@ -46,10 +45,10 @@ class Model:
 
     def score(
         self,
-        features: npt.NDArray[np.float64],
-        valid: npt.NDArray[np.uint8],
-        margin: npt.NDArray[np.float64],
-        probability: npt.NDArray[np.float64],
+        features: Floats,
+        valid: Valid,
+        margin: Floats,
+        probability: Floats,
     ) -> None:
         """Scores a batch.
 
@@ -66,10 +65,10 @@ class Model:
 
     def attribute(
         self,
-        features: npt.NDArray[np.float64],
-        valid: npt.NDArray[np.uint8],
+        features: Floats,
+        valid: Valid,
         row: int,
-        contributions: npt.NDArray[np.float64],
+        contributions: Floats,
     ) -> float:
         """Explains one row by the changes along its paths through the trees.
 
@@ -87,7 +86,7 @@ class Model:
         assert contributions.shape == (self.column_count,), "one contribution a column"
         return self.bundle.forest.attribute(features, valid, self.columns, row, contributions)
 
-    def _check_shapes(self, features: npt.NDArray[np.float64], valid: npt.NDArray[np.uint8]) -> None:
+    def _check_shapes(self, features: Floats, valid: Valid) -> None:
         # The kernels do not check indices: a matrix of another width would be read out of bounds.
         assert features.shape == (len(features), self.column_count), "the matrix the model was bound to"
         assert valid.shape == features.shape, "a validity for each feature"
@@ -100,8 +99,8 @@ def _check_names(bundle: Bundle, column_of: Mapping[str, int]) -> None:
         return
     told = []
     for name in unknown[:_TOLD_MAX]:
-        near = difflib.get_close_matches(name, column_of, n=1)
-        told.append(f"{name} (nearest: {near[0]})" if near else name)
+        hint = nearest(name, column_of).removeprefix("; ")
+        told.append(f"{name} ({hint})" if hint else name)
     more = f" and {len(unknown) - _TOLD_MAX} more" if len(unknown) > _TOLD_MAX else ""
     raise BundleError(
         f"model {bundle.name} needs features that features.yaml does not define: {', '.join(told)}{more}; "

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from riskengine.errors import BundleError
+from riskengine.types import Flags, Floats, Ints
 
 TREES_MAX: Final = 2_000
 DEPTH_MAX: Final = 8
@@ -43,12 +44,12 @@ class Tree:
         depth: Levels below the root, 0 to DEPTH_MAX.
     """
 
-    left: npt.NDArray[np.int64]
-    right: npt.NDArray[np.int64]
-    feature: npt.NDArray[np.int64]
+    left: Ints
+    right: Ints
+    feature: Ints
     value: npt.NDArray[np.float32]
-    default_left: npt.NDArray[np.bool_]
-    cover: npt.NDArray[np.float64]
+    default_left: Flags
+    cover: Floats
     depth: int
 
 
@@ -144,7 +145,7 @@ def _read_tree(item: Any, where: str, feature_count: int) -> Tree:
     return Tree(left, right, feature, value, default_left.astype(np.bool_), cover.astype(np.float64), depth)
 
 
-def _check_shape(left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], where: str) -> int:
+def _check_shape(left: Ints, right: Ints, where: str) -> int:
     """Walks a tree from its root; returns its depth, refuses cycles, shared children and half leaves."""
     reached = np.zeros(len(left), np.bool_)
     level, depth = [0], -1
@@ -185,7 +186,7 @@ def _expect(item: Mapping[str, Any], key: str, wanted: str) -> None:
         raise BundleError(f"{key} is not {wanted!r}, the only one served")
 
 
-def _integers(item: Any, key: str, where: str, count: int | None = None) -> npt.NDArray[np.int64]:
+def _integers(item: Any, key: str, where: str, count: int | None = None) -> Ints:
     """Reads a list of integers, of the given length."""
     values = _child(item, key, list)
     if count is not None and len(values) != count:

@@ -3,7 +3,7 @@
 A case needs no engine: it names the features it cares about, everything else is missing, as when a caller sent little.
 
 INVARIANTS: a case runs through the very stage that serves. A file with mistakes runs not at all; a case that does not
-match tells all of its differences. Called by the command line and by tests.
+match tells all of its differences. Called by `policy test` and by tests.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,11 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 from pydantic import Field
 
-from riskengine.errors import ConfigError, Problem
+from riskengine.enums import Verdict
+from riskengine.errors import ConfigError, Problem, nearest
 from riskengine.expr import Variable, VariableKind
-from riskengine.types import DECISION, Array, Verdict, empty_events, pack_code, words
-from riskengine.yamlfile import Document, KeyPath, check, nearest
+from riskengine.types import DECISION, Array, empty_events, pack_code, words
+from riskengine.yamlfile import Document, KeyPath, check
 
 from .compile import PROBABILITY, CompiledPolicy
 from .schema import Identifier, ModelMode, Strict

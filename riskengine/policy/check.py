@@ -3,7 +3,8 @@
 Works on the plain data beside the schema, so that a mistake of form in one rule does not hide a wrong reference in
 another: whatever has the wrong form is passed over here, since the schema has told it.
 
-INVARIANT: every finding is a `Problem` with its place; nothing is raised. Called by `compile`.
+INVARIANTS: every finding is a `Problem` with its place; nothing is raised. What cannot be looked up, because the file or the part
+that would have it is missing or of another form, is passed over. Called by `compile`.
 """
 
 import re
@@ -14,12 +15,13 @@ from fnmatch import fnmatchcase
 from string import Formatter
 from typing import Any, Final
 
-from riskengine.errors import Problem, RiskEngineError
-from riskengine.expr import Environment, Expression, ExpressionError, VariableKind
+from riskengine.errors import Problem, RiskEngineError, nearest
+from riskengine.expr import Environment, Expression, ExpressionError, VariableKind, is_variable_name
 from riskengine.types import ENTITY_INDEX
-from riskengine.yamlfile import Document, KeyPath, nearest
+from riskengine.yamlfile import Document, KeyPath
 
 from .lists import NEVER_US, Entry
+from .schema import IDENTIFIER
 
 TagOf = Callable[[str, str], int]
 DECIDED_NAMESPACES: Final = ("model.", "list.")
@@ -47,19 +49,23 @@ class Findings:
 
 
 def check_policy(
-    policy: Document, reasons: Document, environment: Environment, tag: TagOf | None, now_us: int | None
+    policy: Document,
+    reasons: Document | None,
+    environment: Environment | None,
+    tag: TagOf | None,
+    now_us: int | None,
 ) -> Findings:
     """Checks policy.yaml against the catalogue of reasons and the environment of its conditions.
 
     Args:
         policy: policy.yaml.
-        reasons: reason_codes.yaml.
-        environment: Of the conditions.
+        reasons: reason_codes.yaml; None where it cannot be read.
+        environment: Of the conditions; None where the features are not known.
         tag: Makes the tag of a raw value of an entity type; None when values cannot be taken.
         now_us: For warnings about expired entries, microseconds since the epoch; None for no such warnings.
     """
     found = Findings()
-    codes = _keys(reasons.data, "reasons")
+    codes = _get(reasons.data, "reasons") if reasons is not None else None
     obligations = _keys(policy.data, "obligations")
     mode = _get(_get(policy.data, "model"), "mode")
     for path, rule in _items(policy.data, "rules"):
@@ -77,6 +83,9 @@ def check_policy(
     for index, _ in enumerate(_list(_get(policy.data, "on_review"))):
         _check_name(found, policy, ("on_review", index), obligations, "obligation")
     for index, (path, listed) in enumerate(_items(policy.data, "lists")):
+        name = _get(listed, "id")
+        if isinstance(name, str) and re.match(IDENTIFIER, name) and not is_variable_name(f"list.{name}"):
+            found.problems.append(policy.problem((*path, "id"), f'"{name}" is a word of CEL; give the list another id'))
         _check_name(found, policy, (*path, "reason"), codes, "reason code")
         _check_entries(found, policy, path, listed, index, tag, now_us)
     _check_distinct(found, policy, _items(policy.data, "rules"), "rule")
@@ -85,22 +94,30 @@ def check_policy(
     return found
 
 
-def check_reasons(reasons: Document, feature_names: Sequence[str]) -> Findings:
-    """Checks reason_codes.yaml against the features."""
+def check_reasons(reasons: Document, feature_names: Sequence[str] | None) -> Findings:
+    """Checks reason_codes.yaml against the features; None where these are not known."""
     found = Findings()
-    codes = _keys(reasons.data, "reasons")
-    known = dict.fromkeys(feature_names)
+    codes = _get(reasons.data, "reasons")
+    known = dict.fromkeys(feature_names) if feature_names is not None else None
     for name in ("blocked", "unevaluated"):
         _check_name(found, reasons, (name,), codes, "reason code")
     of_model = {_get(item, "code") for _, item in _items(reasons.data, "model")}
-    for code, reason in codes.items():
+    for code, reason in _keys(reasons.data, "reasons").items():
         path: KeyPath = ("reasons", code)
         for key in ("feature", "norm"):
             _check_name(found, reasons, (*path, key), known, "feature")
         _check_text(found, reasons, path, reason, may_observe=code in of_model)
+    for path, _ in _items(reasons.data, "model"):
+        _check_name(found, reasons, (*path, "code"), codes, "reason code")
+    if feature_names is not None:
+        _check_patterns(found, reasons, feature_names)
+    return found
+
+
+def _check_patterns(found: Findings, reasons: Document, feature_names: Sequence[str]) -> None:
+    """Checks which features the model's reasons speak of: each pattern of some, and all of them together of all."""
     taken: set[str] = set()
     for path, item in _items(reasons.data, "model"):
-        _check_name(found, reasons, (*path, "code"), codes, "reason code")
         for index, pattern in enumerate(_list(_get(item, "features"))):
             if not isinstance(pattern, str):
                 continue
@@ -109,14 +126,15 @@ def check_reasons(reasons: Document, feature_names: Sequence[str]) -> Findings:
             if not matched and "*" in pattern:
                 found.warnings.append(reasons.problem(at, f'no feature matches "{pattern}"'))
             elif not matched:
-                found.problems.append(reasons.problem(at, f'no feature is named "{pattern}"{nearest(pattern, known)}'))
+                found.problems.append(
+                    reasons.problem(at, f'no feature is named "{pattern}"{nearest(pattern, feature_names)}')
+                )
             taken |= matched
     left = [name for name in feature_names if name not in taken and not name.startswith(DECIDED_NAMESPACES)]
     if left and isinstance(_get(reasons.data, "model"), list):
         more = f" and {len(left) - 1} more" if len(left) > 1 else ""
         message = f'nothing covers the feature "{left[0]}"{more}; end with the pattern "*"'
         found.problems.append(reasons.problem(("model",), message, at_key=True))
-    return found
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
@@ -145,9 +163,11 @@ def expiry_us(text: str) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def _check_condition(found: Findings, document: Document, path: KeyPath, item: Any, environment: Environment) -> None:
+def _check_condition(
+    found: Findings, document: Document, path: KeyPath, item: Any, environment: Environment | None
+) -> None:
     text = _get(item, "when")
-    if not isinstance(text, str) or not text:
+    if environment is None or not isinstance(text, str) or not text:
         return
     at = (*path, "when")
     try:
@@ -160,10 +180,10 @@ def _check_condition(found: Findings, document: Document, path: KeyPath, item: A
         found.warnings.append(document.problem(at, "this condition names no feature: it is always the same"))
 
 
-def _check_name(found: Findings, document: Document, path: KeyPath, known: Mapping[str, Any], what: str) -> None:
-    """Reports the text at a path when it is not one of the known names."""
+def _check_name(found: Findings, document: Document, path: KeyPath, known: Any, what: str) -> None:
+    """Reports the text at a path when it is not one of the known names: a mapping, or anything else where there are none."""
     name = _at(document.data, path)
-    if isinstance(name, str) and name not in known:
+    if isinstance(name, str) and isinstance(known, Mapping) and name not in known:
         found.problems.append(document.problem(path, f'unknown {what} "{name[:64]}"{nearest(name, known)}'))
 
 

@@ -4,7 +4,7 @@ INVARIANTS: a compiled policy is complete: its `content` alone rebuilds it, with
 without notes, so the hash of the content is the policy's revision and may be journaled. Both files are checked wholly
 before anything is refused. No clock and no key in here: both come as arguments.
 
-Called by the front and the command line, which hold the key, and by the engine from the content.
+Called by `engine.configuration`: with the key of tags for files, without it for the content that was journaled.
 """
 
 import json
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
+from riskengine.enums import ListAction, Verdict
 from riskengine.errors import ConfigError, Problem
-from riskengine.expr import Environment, Expression
-from riskengine.types import ListAction, Verdict
+from riskengine.expr import Environment, Expression, is_variable_name
 from riskengine.yamlfile import Document
 from riskengine.yamlfile import check as check_schema
 
@@ -170,14 +170,39 @@ def compile_policy(
     )
 
 
+def find_problems(policy: Document | None, reasons: Document | None, *, tag: TagOf | None = None) -> list[Problem]:
+    """Returns what is wrong with both files whatever the features are: for when features.yaml cannot be compiled.
+
+    Conditions, and features that reasons speak of, are not looked at.
+
+    Args:
+        policy: policy.yaml; None where it cannot be read.
+        reasons: reason_codes.yaml, likewise.
+        tag: As for `compile_policy`.
+    """
+    problems: list[Problem] = []
+    if policy is not None:
+        problems += check_schema(policy, PolicyFile)[1] + check_policy(policy, reasons, None, tag, None).problems
+    if reasons is not None:
+        problems += check_schema(reasons, ReasonFile)[1] + check_reasons(reasons, None).problems
+    return list(dict.fromkeys(problems))
+
+
 def documents_of(content: bytes) -> tuple[Document, Document]:
     """Takes the content of a compiled policy apart again, for `compile_policy` without a key.
 
     Args:
         content: As in `CompiledPolicy.content`; the caller has verified its hash.
+
+    Raises:
+        ConfigError: It is of another format.
     """
     data = json.loads(content)
-    assert data["format"] == CONTENT_FORMAT, "content of another format"
+    if data["format"] != CONTENT_FORMAT:
+        message = (
+            f"policy of format {data['format']}, this program reads format {CONTENT_FORMAT}; use the one that wrote it"
+        )
+        raise ConfigError([Problem("activation", 0, 0, message)])
     return Document("policy.yaml", data["policy"]), Document("reason_codes.yaml", data["reasons"])
 
 
@@ -185,7 +210,8 @@ def list_ids(policy: Document) -> tuple[str, ...]:
     """Returns the ids of a policy's lists, before it is checked: the engine makes a column ``list.<id>`` of each."""
     lists = policy.data.get("lists") if isinstance(policy.data, dict) else None
     found = [item.get("id") for item in lists if isinstance(item, dict)] if isinstance(lists, list) else []
-    return tuple(dict.fromkeys(name for name in found if isinstance(name, str) and re.match(IDENTIFIER, name)))
+    names = [name for name in found if isinstance(name, str) and re.match(IDENTIFIER, name)]
+    return tuple(dict.fromkeys(name for name in names if is_variable_name(f"list.{name}")))
 
 
 def asked_verdict(rule: Rule) -> int:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from riskengine.enums import Verdict
 from riskengine.jit import kernel
 from riskengine.types import REASON_WORDS, REASONS_MAX, RULE_WORDS
 
@@ -50,9 +51,9 @@ from .layout import (
     WORD_VERDICT,
 )
 
-APPROVE: Final = 1  # as Verdict
-REVIEW: Final = 2
-DECLINE: Final = 3
+APPROVE: Final = int(Verdict.APPROVE)
+REVIEW: Final = int(Verdict.REVIEW)
+DECLINE: Final = int(Verdict.DECLINE)
 
 
 @kernel("i8(u8[::1],i8[::1],i8[::1],i8[::1],i8[::1],i8[:,::1],i8,i8,f8[:,::1],u1[:,::1],i8[::1])")

@@ -6,7 +6,7 @@
 - ``constants int64[CONSTANT_WORDS]``: what there is one of.
 - ``thresholds float64[S, 2]``: review and decline of each segment, the default first.
 
-INVARIANT: plain numbers, imports types only. Used by `kernels`, `stage`, `lists` and their tests.
+INVARIANT: plain numbers, imports types only. Used by `kernels`, `stage` and their tests.
 """
 
 from typing import Final

@@ -3,7 +3,8 @@
 Entries are keyed tags, so the engine knows who is listed only by pseudonym. An entry ends by event time: from its
 moment of expiry on it is off the list, however long the event took to arrive, and a replay finds the same.
 
-INVARIANT: the tables are built once and never change; a new policy brings new ones. Used by `compile` and the engine.
+INVARIANT: the tables are built once and never change; a new policy brings new ones. Built by `stage`, called by
+`engine.pipeline`; `check` and `compile` make its entries.
 """
 
 from collections.abc import Sequence
@@ -12,9 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from riskengine.types import ENTITIES, EVENT_WORD, EVENT_WORDS, LISTS_MAX, TAG_WORD_FIRST
+from riskengine.types import ENTITIES, EVENT_WORD, EVENT_WORDS, LISTS_MAX, TAG_WORD_FIRST, Floats, Ints, Valid
 
 from . import kernels
 
@@ -69,9 +69,7 @@ class Lists:
         self._bounds = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
         self._columns = np.array(columns, np.int64)
 
-    def hits(
-        self, events: npt.NDArray[np.int64], features: npt.NDArray[np.float64], valid: npt.NDArray[np.uint8]
-    ) -> npt.NDArray[np.int64]:
+    def hits(self, events: Ints, features: Floats, valid: Valid) -> Ints:
         """Finds the lists that name an entity of each event, and tells conditions by the columns ``list.<id>``.
 
         Args:

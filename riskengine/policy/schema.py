@@ -3,7 +3,7 @@
 INVARIANTS: a model here checks forms, types and ranges; whatever refers to something else (a reason, an obligation, a
 feature, a condition) is checked by `check`. The string under a field is what the documentation tells analysts.
 
-Called by `check` and `compile`.
+Used by `check`, `compile`, `stage` and `cases`.
 """
 
 from typing import Annotated, Final, Literal, Self

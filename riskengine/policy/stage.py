@@ -7,14 +7,14 @@ rule or a block list. Reviews get the obligations of `on_review`; beside a decli
 rule over a missing feature is not evaluated, told, and followed by its `on_error`.
 
 INVARIANTS: decisions are a function of the arguments alone, row by row: the borders of a batch change nothing. Shadow
-rules decide nothing. Called by `engine.pipeline`, `cases` and the back-test.
+rules decide nothing. Built by `engine.configuration` and `cases`, called by `engine.pipeline` and `cases`.
 """
 
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from riskengine.enums import DecisionFlag, ListAction
 from riskengine.expr import Program
 from riskengine.types import (
     DECISION,
@@ -23,8 +23,9 @@ from riskengine.types import (
     EVENT_WORDS,
     RULE_WORDS,
     Array,
-    DecisionFlag,
-    ListAction,
+    Floats,
+    Ints,
+    Valid,
     WordMatrix,
 )
 
@@ -72,11 +73,11 @@ class Policy:
     def decide(
         self,
         *,
-        events: npt.NDArray[np.int64],
-        features: npt.NDArray[np.float64],
-        valid: npt.NDArray[np.uint8],
-        list_hits: npt.NDArray[np.int64],
-        probability: npt.NDArray[np.float64],
+        events: Ints,
+        features: Floats,
+        valid: Valid,
+        list_hits: Ints,
+        probability: Floats,
         decisions: WordMatrix,
     ) -> int:
         """Decides on a batch.
@@ -113,11 +114,11 @@ class Policy:
 
     def _decide(
         self,
-        events: npt.NDArray[np.int64],
-        features: npt.NDArray[np.float64],
-        valid: npt.NDArray[np.uint8],
-        list_hits: npt.NDArray[np.int64],
-        probability: npt.NDArray[np.float64],
+        events: Ints,
+        features: Floats,
+        valid: Valid,
+        list_hits: Ints,
+        probability: Floats,
         decisions: WordMatrix,
     ) -> int:
         """Decides on at most ROWS_AT_ONCE rows; as `decide`."""
@@ -145,10 +146,10 @@ class Policy:
     def add_model_reasons(
         self,
         row: int,
-        contributions: npt.NDArray[np.float64],
+        contributions: Floats,
         *,
-        features: npt.NDArray[np.float64],
-        valid: npt.NDArray[np.uint8],
+        features: Floats,
+        valid: Valid,
         decisions: WordMatrix,
     ) -> int:
         """Appends what the model holds against one event, the heaviest first, behind the reasons of lists and rules.
@@ -195,7 +196,7 @@ class Policy:
         return [rule for index, rule in enumerate(self.compiled.file.rules) if bits[index // 64] >> (index % 64) & 1]
 
 
-def _rule_table(compiled: CompiledPolicy, active: list[int]) -> npt.NDArray[np.int64]:
+def _rule_table(compiled: CompiledPolicy, active: list[int]) -> Ints:
     table = np.zeros((len(active), layout.RULE_COLUMNS), np.int64)
     for row, index in enumerate(active):
         rule = compiled.file.rules[index]
@@ -209,7 +210,7 @@ def _rule_table(compiled: CompiledPolicy, active: list[int]) -> npt.NDArray[np.i
     return table
 
 
-def _list_table(compiled: CompiledPolicy) -> npt.NDArray[np.int64]:
+def _list_table(compiled: CompiledPolicy) -> Ints:
     table = np.zeros((len(compiled.file.lists), layout.LIST_COLUMNS), np.int64)
     for index, listed in enumerate(compiled.file.lists):
         table[index, layout.LIST_BIT] = 1 << index
@@ -218,7 +219,7 @@ def _list_table(compiled: CompiledPolicy) -> npt.NDArray[np.int64]:
     return table
 
 
-def _reason_table(compiled: CompiledPolicy, columns: dict[str, int]) -> npt.NDArray[np.int64]:
+def _reason_table(compiled: CompiledPolicy, columns: dict[str, int]) -> Ints:
     table = np.full((len(compiled.reasons.reasons), layout.REASON_COLUMNS), -1, np.int64)
     for index, reason in enumerate(compiled.reasons.reasons.values()):
         table[index, layout.REASON_FEATURE] = columns[reason.feature] if reason.feature else -1
@@ -226,12 +227,12 @@ def _reason_table(compiled: CompiledPolicy, columns: dict[str, int]) -> npt.NDAr
     return table
 
 
-def _threshold_table(compiled: CompiledPolicy) -> npt.NDArray[np.float64]:
+def _threshold_table(compiled: CompiledPolicy) -> Floats:
     table = compiled.file.thresholds
     return np.array([[each.review, each.decline] for each in (table.default, *table.segments)], np.float64)
 
 
-def _constants(compiled: CompiledPolicy, mode: ModelMode) -> npt.NDArray[np.int64]:
+def _constants(compiled: CompiledPolicy, mode: ModelMode) -> Ints:
     constants = np.zeros(layout.CONSTANT_WORDS, np.int64)
     constants[layout.CONSTANT_MODEL_LIVE] = mode == "live"
     constants[layout.CONSTANT_MODEL_FLAG] = int(_FLAGS[mode])

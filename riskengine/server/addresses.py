@@ -22,7 +22,7 @@ def check_plaintext(address: str, *, allowed: bool) -> None:
 
     Args:
         address: ``HOST:PORT``.
-        allowed: `FrontOptions.plaintext_anywhere`.
+        allowed: `FrontSettings.plaintext_anywhere`.
 
     Raises:
         StartRefused: The address is not loopback.

@@ -6,11 +6,10 @@ INVARIANT: what is refused here was not sent to the engine. Called by `server.se
 from dataclasses import dataclass
 from typing import Final
 
+from riskengine.enums import Stage
 from riskengine.errors import Overloaded
-from riskengine.settings import DeadlineSettings
-from riskengine.types import Stage
+from riskengine.settings import DeadlineSettings, FrontSettings
 
-from .options import FrontOptions
 from .waiting import DeadlineExceeded
 
 RETRY_AFTER_S: Final = 0.05
@@ -63,14 +62,14 @@ class Deadlines:
 
     Args:
         settings: For calls without a deadline, and the cap.
-        options: When which stage is skipped.
+        front: When which stage is skipped.
     """
 
-    def __init__(self, settings: DeadlineSettings, options: FrontOptions) -> None:
+    def __init__(self, settings: DeadlineSettings, front: FrontSettings) -> None:
         self._default_s = settings.default_ms / 1000
         self._max_s = settings.max_ms / 1000
-        self._linkage_s = options.skip_linkage_below_ms / 1000
-        self._model_s = options.skip_model_below_ms / 1000
+        self._linkage_s = front.skip_linkage_below_ms / 1000
+        self._model_s = front.skip_model_below_ms / 1000
 
     def budget(self, remaining_s: float | None, now_s: float) -> Budget:
         """Decides for one call.

@@ -1,12 +1,12 @@
 """The front process: a grpc.aio server over one link to the engine.
 
 Started by the supervisor as ``python -m riskengine.server.app CONFIG_DIR --listen HOST:PORT``. It tells its stages as
-lines of JSON on stdout, as the engine does (`engine.loop`), its log on stderr:
+`engine.process` says:
 
     {"stage": "listening", "address": "127.0.0.1:50051"}
     {"stage": "waiting", "state": "AWAY" | "RECOVERING", ...}      health is NOT_SERVING
     {"stage": "serving"}                                           health is SERVING
-    {"stage": "refused", "error": class, "message": text, "problems": [..]}
+    {"stage": "refused", ...}
 
 INVARIANTS: it keeps nothing that another front could not learn from the engine, and imports no numba; every method is
 registered with raw bytes behind `calls`; SIGTERM, SIGINT and the end of stdin drain: health says NOT_SERVING, then new
@@ -15,10 +15,8 @@ calls are refused, those under way finish.
 Called by `server.supervisor`; `run_front` also by benchmarks, with a servicer of their own.
 """
 
-import argparse
 import asyncio
 import gc
-import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -31,20 +29,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 
 from riskengine.clock import SystemClock
-from riskengine.engine.loop import EXIT_CONFIG, EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, Report, refusal, report_line
-from riskengine.errors import ConfigError, InternalFault, RiskEngineError, StartRefused
-from riskengine.settings import ServerSettings, load_settings
+from riskengine.engine.process import Report, child_parser, report_line, run_child
+from riskengine.errors import InternalFault, StartRefused
+from riskengine.settings import FrontSettings, ServerSettings, load_settings
 from riskengine.wire.pseudonyms import TagKey
 
 from .addresses import check_plaintext
 from .calls import BATCH_BYTES_MAX, Gate, guard_stream, guard_unary
 from .client import SERVICE
-from .engine_client import EngineClient
-from .options import FrontOptions
+from .engine_client import EngineClient, OnIncident
 from .servicers import RiskServicer
 from .vocabulary import Vocabulary
-
-logger = logging.getLogger(__name__)
 
 Wrap = Callable[[RiskServicer], Any]
 """Puts something around the servicer; for benchmarks."""
@@ -110,9 +105,8 @@ class Front:
     Args:
         settings: server.yaml.
         key: The secret of all tags.
-        options: Bounds and paces.
         report: Told each stage.
-        on_incident: Called when the front must end.
+        on_incident: Given the fault with which the front must end.
         wrap: Puts something around the servicer.
     """
 
@@ -121,13 +115,11 @@ class Front:
         settings: ServerSettings,
         key: TagKey,
         *,
-        options: FrontOptions,
         report: Report,
-        on_incident: Callable[[], None],
+        on_incident: OnIncident,
         wrap: Wrap = lambda servicer: servicer,
     ) -> None:
         self._settings = settings
-        self._options = options
         self._report = report
         self._vocabulary = Vocabulary(key, settings)
         self._health = health_aio.HealthServicer()
@@ -135,14 +127,13 @@ class Front:
         self._draining = False
         self._gate = Gate()
         self._engine = EngineClient(
-            settings.data_dir, options=options, on_state=self._on_state, on_incident=on_incident
+            settings.data_dir, front=settings.front, on_state=self._on_state, on_incident=on_incident
         )
         self._servicer = wrap(
             RiskServicer(
                 engine=self._engine,
                 vocabulary=self._vocabulary,
                 settings=settings,
-                options=options,
                 clock=SystemClock(),
                 gate=self._gate,
             )
@@ -162,10 +153,10 @@ class Front:
         Raises:
             StartRefused: The port is in use, or the address needs TLS.
         """
-        check_plaintext(address, allowed=self._options.plaintext_anywhere)
+        check_plaintext(address, allowed=self._settings.front.plaintext_anywhere)
         server = grpc.aio.server(
             options=channel_options(shared_port=shared_port),
-            maximum_concurrent_rpcs=4 * self._options.in_flight_max,
+            maximum_concurrent_rpcs=4 * self._settings.front.in_flight_max,
         )
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(SERVICE, method_handlers(self._servicer, self._gate)),)
@@ -190,10 +181,10 @@ class Front:
         """Says NOT_SERVING for a while, refuses new calls, lets those under way finish, ends the link."""
         self._draining = True
         await self._set_health(_NOT_SERVING)
-        await asyncio.sleep(self._options.drain_notice_ms / 1000)
+        await asyncio.sleep(self._settings.front.drain_notice_ms / 1000)
         self._gate.close()
         loop = asyncio.get_running_loop()
-        deadline_s = loop.time() + self._options.drain_max_ms / 1000
+        deadline_s = loop.time() + self._settings.front.drain_max_ms / 1000
         await asyncio.sleep(REFUSE_S)
         while self._gate.inside and loop.time() < deadline_s:
             await asyncio.sleep(0.01)
@@ -226,7 +217,7 @@ async def run_front(
     config_dir: Path,
     *,
     listen: str | None = None,
-    options: FrontOptions | None = None,
+    front: FrontSettings | None = None,
     shared_port: bool = False,
     report: Report = report_line,
     supervised: bool = False,
@@ -237,7 +228,7 @@ async def run_front(
     Args:
         config_dir: The folder of server.yaml.
         listen: HOST:PORT in place of that of server.yaml.
-        options: None: as server.yaml says.
+        front: Bounds and paces in place of those of server.yaml.
         shared_port: Whether other fronts of this server listen on the port, too.
         report: Told each stage.
         supervised: Whether stdin is the supervisor's pipe.
@@ -245,25 +236,25 @@ async def run_front(
 
     Raises:
         ConfigError, StartRefused: It cannot start.
-        InternalFault: It cannot go on; the log says why.
+        InternalFault: It cannot go on; the log says why beside this incident id.
     """
     settings = load_settings(config_dir / "server.yaml")
+    if front is not None:
+        settings = settings.model_copy(update={"front": front})
     key = TagKey.load(settings.tag_key_file)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    failed = False
+    fault: InternalFault | None = None
 
-    def fail() -> None:
-        nonlocal failed
-        failed = True
+    def end_with(incident: InternalFault) -> None:
+        nonlocal fault
+        fault = incident
         stop.set()
 
-    front = Front(
-        settings, key, options=options or FrontOptions.of(settings), report=report, on_incident=fail, wrap=wrap
-    )
-    address = await front.start(listen or settings.listen, shared_port=shared_port)
+    running = Front(settings, key, report=report, on_incident=end_with, wrap=wrap)
+    address = await running.start(listen or settings.listen, shared_port=shared_port)
     report("listening", address=address)
     gc.collect()
     gc.freeze()
@@ -272,9 +263,9 @@ async def run_front(
     await stop.wait()
     if supervised:
         loop.remove_reader(sys.stdin.fileno())
-    await front.drain()
-    if failed:
-        raise InternalFault("of the link, see above")
+    await running.drain()
+    if fault is not None:
+        raise fault
 
 
 def run_loop(main: Any) -> None:
@@ -291,33 +282,28 @@ def run_loop(main: Any) -> None:
 
 def main(arguments: list[str] | None = None, *, wrap: Wrap = lambda servicer: servicer) -> int:
     """Runs the front process; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="riskengine.server.app", description="A front process.")
-    parser.add_argument("config_dir", type=Path, help="the folder of server.yaml")
+    parser = child_parser("riskengine.server.app", "A front process.")
     parser.add_argument("--listen", help="HOST:PORT in place of that of server.yaml")
-    parser.add_argument("--options", type=FrontOptions.from_json, help="FrontOptions as JSON")
+    parser.add_argument(
+        "--front", type=FrontSettings.model_validate_json, help="the section `front` of server.yaml, as JSON"
+    )
     parser.add_argument(
         "--shared-port", action="store_true", help="other fronts of this server listen on the port, too"
     )
-    parser.add_argument("--supervised", action="store_true", help="stop when stdin ends")
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s front %(levelname)s %(name)s: %(message)s")
-    front = run_front(
-        given.config_dir,
-        listen=given.listen,
-        options=given.options,
-        shared_port=given.shared_port,
-        supervised=given.supervised,
-        wrap=wrap,
+    return run_child(
+        "front",
+        lambda: run_loop(
+            run_front(
+                given.config_dir,
+                listen=given.listen,
+                front=given.front,
+                shared_port=given.shared_port,
+                supervised=given.supervised,
+                wrap=wrap,
+            )
+        ),
     )
-    try:
-        run_loop(front)
-    except InternalFault as fault:
-        logger.critical("the front ends: %s", fault.message)
-        return EXIT_FAULT
-    except RiskEngineError as error:
-        report_line("refused", **refusal(error))
-        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_REFUSED
-    return EXIT_DONE
 
 
 if __name__ == "__main__":

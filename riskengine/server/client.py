@@ -1,15 +1,16 @@
 """A caller's side: channels that wait until the server serves, and errors as plain text.
 
 INVARIANT: nothing here knows more of the server than its protos. Called by `cli` (`score`, `demo`, `history load`),
-benchmarks, tests.
+benchmarks, tests; `SERVICE` also by `server.app`.
 """
 
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
 import grpc
 import grpc.aio
-from google.rpc import error_details_pb2
+from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
@@ -63,8 +64,8 @@ class RiskClient:
         for _ in range(max(1, round(timeout_s / _POLL_S))):
             if self.serving():
                 return
-            _pause()
-        raise Unavailable("NOT_SERVING", f"nothing serves at {self.address}; is `riskengine serve` running?")
+            time.sleep(_POLL_S)
+        raise nobody_at(self.address)
 
     def close(self) -> None:
         """Closes the channel."""
@@ -75,6 +76,19 @@ class RiskClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def nobody_at(address: str) -> Unavailable:
+    """Returns the error of a call that reached no server, in the words that every command says it in."""
+    return Unavailable(
+        "NOT_SERVING",
+        f"nothing serves at {address}; start a server there with: riskengine serve, or name another address",
+    )
+
+
+def reached_nobody(error: grpc.RpcError) -> bool:
+    """Tells whether a call failed before a server of ours saw it: ours name a reason beside UNAVAILABLE."""
+    return _code(error) is grpc.StatusCode.UNAVAILABLE and _detail(error, error_details_pb2.ErrorInfo) is None
 
 
 def aio_channel(address: str, *, index: int = 0) -> grpc.aio.Channel:
@@ -129,23 +143,14 @@ def _status(error: Any) -> Any:
     """Reads google.rpc.Status from the trailing metadata, for both kinds of errors grpc has."""
     try:
         if isinstance(error, grpc.aio.AioRpcError):
-            return grpc_status_aio(error)
+            return _aio_status(error)
         return rpc_status.from_call(error)
     except (ValueError, AttributeError):
         return None
 
 
-def grpc_status_aio(error: grpc.aio.AioRpcError) -> Any:
-    """Reads google.rpc.Status of an asyncio call's error, or None."""
-    from google.rpc import status_pb2
-
+def _aio_status(error: grpc.aio.AioRpcError) -> Any:
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
             return status_pb2.Status.FromString(value)
     return None
-
-
-def _pause() -> None:
-    from time import sleep
-
-    sleep(_POLL_S)

@@ -7,9 +7,10 @@ Called by `server.servicers`.
 from struct import Struct
 from typing import Final
 
+from riskengine.enums import Stage, Verdict
 from riskengine.errors import Unavailable
 from riskengine.settings import FallbackSettings
-from riskengine.types import EVENT_WORD, MISSING, Stage, Verdict
+from riskengine.types import EVENT_WORD, MISSING
 from riskengine.v1.decision_pb2 import Decision
 from riskengine.wire.reply import decision_name
 

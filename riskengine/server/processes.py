@@ -1,7 +1,7 @@
 """A child process of ours: started, listened to, stopped.
 
-A child tells its stages as lines of JSON on stdout (`engine.loop` lists them) and logs to the supervisor's stderr. Its
-stdin is a pipe from the supervisor: when that ends, however it ends, the child stops.
+A child tells its stages as `engine.process` says and logs to the supervisor's stderr. Its stdin is a pipe from the
+supervisor: when that ends, however it ends, the child stops.
 
 INVARIANTS: a child has a session of its own, so that Ctrl-C reaches the supervisor alone; it is started by exec, never
 by a fork of a process that has used gRPC; a line longer than LINE_BYTES_MAX or not JSON is dropped.

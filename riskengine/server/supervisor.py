@@ -5,10 +5,11 @@
             stops, with the reason
     stop    fronts first (health NOT_SERVING, calls under way finish), then the engine
 
-INVARIANTS: one thread, no gRPC; a child that says it must not start (`refused`) is not started again, its error is
-raised here as it was raised there; nothing is left running when `stop` returns.
+INVARIANTS: one thread, no gRPC; a child that says it must not start (`refused`) is not started again, and its reason is
+raised here (`engine.process.refused`): a ConfigError with its problems, anything else as a StartRefused with the message
+and the reason it had there; nothing is left running when `stop` returns.
 
-Called by `cli` (`serve`, `demo`), benchmarks and tests.
+Called by `cli.serve`, which `demo` runs as a process; by benchmarks and tests.
 """
 
 import logging
@@ -20,13 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from riskengine import errors
 from riskengine.clock import SystemClock
-from riskengine.errors import ConfigError, Problem, RiskEngineError, StartRefused
-from riskengine.settings import ServerSettings, load_settings
+from riskengine.engine.process import refused
+from riskengine.errors import RiskEngineError
+from riskengine.settings import FrontSettings, ServerSettings, load_settings
 
 from .addresses import check_plaintext, reserve
-from .options import FrontOptions
 from .processes import Child
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Supervisor:
 
     Args:
         config_dir: The folder of server.yaml.
-        options: Of the fronts; None: as server.yaml says.
+        front: Bounds and paces of the fronts in place of those of server.yaml.
         listen: HOST:PORT in place of that of server.yaml.
         on_stage: Told what the children do.
         front_module: What runs as a front; benchmarks bring their own.
@@ -65,19 +65,18 @@ class Supervisor:
         self,
         config_dir: Path,
         *,
-        options: FrontOptions | None = None,
+        front: FrontSettings | None = None,
         listen: str | None = None,
         on_stage: OnStage | None = None,
         front_module: str = "riskengine.server.app",
     ) -> None:
         self._config_dir = config_dir
         self._settings: ServerSettings = load_settings(config_dir / "server.yaml")
-        self._options = options or FrontOptions.of(self._settings)
+        self._front = front or self._settings.front
         self._on_stage = on_stage or (lambda _name, _stage: None)
         self._front_module = front_module
         self._clock = SystemClock()
         self._children: dict[str, Child] = {}
-        self._restarts: dict[str, int] = {}
         self._crashes_us: dict[str, deque[int]] = {}
         self._reserved: socket.socket | None = None
         self._started_us = 0
@@ -104,10 +103,11 @@ class Supervisor:
             Whether it is ready; False when asked to stop before.
 
         Raises:
-            StartRefused: A port or directory is in use, or a file is missing; nothing is left running.
-            ConfigError, JournalCorrupt, CrashLoop: Likewise.
+            StartRefused: A port or directory is in use, a file is missing, or anything else that a child says, such as a
+                journal or a model that is damaged; `reason` tells them apart. Nothing is left running.
+            ConfigError, CrashLoop: Likewise.
         """
-        check_plaintext(self.address, allowed=self._options.plaintext_anywhere)
+        check_plaintext(self.address, allowed=self._front.plaintext_anywhere)
         self._started_us = self._clock.monotonic_us()
         self.address, self._reserved = reserve(self.address, shared=self._settings.fronts > 1)
         try:
@@ -149,7 +149,7 @@ class Supervisor:
     def stop(self) -> None:
         """Stops fronts, then the engine; kills what does not stop in time."""
         fronts = [name for name in self._children if name != ENGINE]
-        limit_s = (self._options.drain_notice_ms + self._options.drain_max_ms) / 1000 + FRONT_STOP_SLACK_S
+        limit_s = (self._front.drain_notice_ms + self._front.drain_max_ms) / 1000 + FRONT_STOP_SLACK_S
         for names, timeout_s in ((fronts, limit_s), ([ENGINE], ENGINE_STOP_S)):
             children = [self._children.pop(name) for name in names if name in self._children]
             for child in children:
@@ -170,14 +170,15 @@ class Supervisor:
             child = Child(name, "riskengine.engine.loop", [str(self._config_dir)])
         else:
             shared = ["--shared-port"] if self._settings.fronts > 1 else []
-            arguments = [str(self._config_dir), "--listen", self.address, "--options", self._options.to_json(), *shared]
+            front = ["--front", self._front.model_dump_json()]
+            arguments = [str(self._config_dir), "--listen", self.address, *front, *shared]
             child = Child(name, self._front_module, arguments)
         self._children[name] = child
 
     def _listen_to(self, child: Child) -> None:
         for stage in child.read_stages():
             if stage["stage"] == "refused":
-                raise _error_of(stage)
+                raise refused(stage)
             if "address" in stage:
                 self.address = stage["address"]  # With the port that was free, for the next start of a front.
             self._on_stage(child.name, stage)
@@ -200,20 +201,9 @@ class Supervisor:
             select.select([], [], [], RESTART_PAUSE_S)
 
 
-def _error_of(stage: dict[str, Any]) -> RiskEngineError:
-    """Turns the last words of a child into the error they were."""
-    if stage["error"] == "ConfigError":
-        return ConfigError([Problem(*problem) for problem in stage["problems"]])
-    kind = getattr(errors, stage["error"], StartRefused)
-    error = StartRefused(stage["message"])
-    error.reason = getattr(kind, "reason", StartRefused.reason)
-    return error
-
-
 def serve(
     config_dir: Path,
     *,
-    options: FrontOptions | None = None,
     listen: str | None = None,
     on_stage: OnStage | None = None,
     on_ready: Callable[[str, float], None] | None = None,
@@ -222,7 +212,6 @@ def serve(
 
     Args:
         config_dir: The folder of server.yaml.
-        options: Of the fronts; None: as server.yaml says.
         listen: HOST:PORT in place of that of server.yaml.
         on_stage: Told what the processes do, for the console.
         on_ready: Told the address and the seconds it took, once calls can be answered.
@@ -237,7 +226,7 @@ def serve(
         stopping = True
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    supervisor = Supervisor(config_dir, options=options, listen=listen, on_stage=on_stage)
+    supervisor = Supervisor(config_dir, listen=listen, on_stage=on_stage)
     try:
         if supervisor.start(stop_requested=lambda: stopping):
             if on_ready is not None:

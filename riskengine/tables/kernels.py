@@ -1,8 +1,13 @@
-"""Kernels of the entity store: find or insert by tag, slabs, last-seen tables.
+"""Kernels of the entity store: slabs of the arena, and entities found or added by tag.
+
+The arrays are those of `tables.layout`, under the same names in every kernel: ``slot_tags int64[S]``,
+``slot_entities int32[S]``, ``heads int64[E, H]``, ``arena int64[A]``, ``types int64[T, TYPE_WORDS]``,
+``free int64[CLASSES]``, ``counters int64[COUNTER_WORDS]``, all written in place. An ``entity`` is a row of ``heads``, a
+``type_index`` a row of ``types``, an ``offset`` a word of ``arena``.
 
 INVARIANTS: all are helpers that other kernels call once for each event, in event order; none allocates; every loop is bounded by
 a table's size. Tags are int64 here (the bits of the uint64 tag), because numba turns mixed uint64 and int64 into float64.
-Layout: `riskengine.tables.layout`. Called by `velocity.kernels`, `linkage.kernels`, `engine.kernels`.
+Called by `tables.members.kernels`, `velocity.kernels` and `engine.kernels`.
 """
 
 import numpy as np
@@ -12,31 +17,14 @@ from riskengine.tables.layout import (
     CLASSES,
     COUNTER_ARENA_NEXT,
     COUNTER_ARENA_REFUSED,
-    ENTRY_COUNT,
-    ENTRY_FIRST,
-    ENTRY_LAST,
-    ENTRY_TAG,
     EVICTION_SAMPLE,
-    FLAG_RELATION_FULL,
     HEAD_CURVE,
     HEAD_FIRST_TIME,
-    HEAD_FLAGS,
     HEAD_LAST_TIME,
     HEAD_TAG,
     HEAD_TOUCHES,
     HEAD_WORDS,
     META_CLASS_SHIFT,
-    META_COUNT_MASK,
-    READ_COLUMN,
-    READ_WINDOW_US,
-    RELATION_ENTRIES_MAX,
-    RELATION_ENTRY_WORDS,
-    RELATION_MEMBER,
-    RELATION_NEW_COLUMN,
-    RELATION_READ,
-    RELATION_READS,
-    RELATION_TYPE,
-    RELATION_WORD,
     SWEEP_PER_INSERT,
     TYPE_ENTITIES_MAX,
     TYPE_ENTITY_BASE,
@@ -54,7 +42,7 @@ from riskengine.tables.layout import (
 
 @kernel(inline=True)
 def slab_words(size_class):
-    """Returns the words of a slab; see `layout.class_words`."""
+    """Returns the words of a slab of a size class, 0 to CLASSES - 1: 8, 12, 16, 24, 32, 48 … No memory is touched."""
     half = size_class >> 1
     words = np.int64(8) << half
     if size_class & 1:
@@ -64,10 +52,15 @@ def slab_words(size_class):
 
 @kernel()
 def slab_take(arena, free, counters, words):
-    """Takes the smallest slab of at least `words` words, zeroed.
+    """Takes the smallest slab of at least `words` words, zeroed: a freed one, else the next of the arena.
+
+    At most CLASSES steps and two touches of memory.
+
+    Args:
+        words: Words wanted, int64, at least 1.
 
     Returns:
-        (offset, size class); offset 0 where the arena is used up, which is counted.
+        (offset, size class); offset 0 where the arena is used up or `words` is beyond the largest class, which is counted.
     """
     size_class = np.int64(0)
     while slab_words(size_class) < words:
@@ -90,7 +83,12 @@ def slab_take(arena, free, counters, words):
 
 @kernel()
 def slab_give(arena, free, offset, size_class):
-    """Gives a slab back, zeroed: equal states have equal bytes."""
+    """Gives a slab back, zeroed: equal states have equal bytes. Writes every word of it once.
+
+    Args:
+        offset: Of the slab, not 0; it becomes the first free one of its class.
+        size_class: Of the slab.
+    """
     for word in range(offset, offset + slab_words(size_class)):
         arena[word] = 0
     arena[offset] = free[size_class]
@@ -99,10 +97,16 @@ def slab_give(arena, free, offset, size_class):
 
 @kernel()
 def slab_grow(arena, free, counters, offset, size_class, words_used, words_needed):
-    """Moves `words_used` words to a slab of at least `words_needed`.
+    """Moves what a slab holds to a larger one and gives the old one back. Touches `words_used` words and the old slab.
+
+    Args:
+        offset: Of the slab, not 0.
+        size_class: Of the slab.
+        words_used: Words to keep, at most those of the slab.
+        words_needed: Words the new slab has at least, more than those of the old one.
 
     Returns:
-        (offset, size class) of the new slab, or (0, size_class) with the old one untouched.
+        (offset, size class) of the new slab, or (0, size_class) with the old one untouched where the arena is used up.
     """
     new_offset, new_class = slab_take(arena, free, counters, words_needed)
     if new_offset == 0:
@@ -115,16 +119,25 @@ def slab_grow(arena, free, counters, offset, size_class, words_used, words_neede
 
 @kernel(inline=True)
 def slot_home(tag, base, mask):
-    """Returns the slot at which the search for a tag starts. Tags are keyed hashes, so their bits need no more mixing."""
+    """Returns the slot at which the search for a tag starts. Tags are keyed hashes, so their bits need no more mixing.
+
+    Args:
+        tag: Not 0.
+        base: First slot of the type's region.
+        mask: Slots of the region, a power of two, less one.
+    """
     return base + ((tag ^ (tag >> 32)) & mask)
 
 
 @kernel()
 def entity_find(slot_tags, slot_entities, types, type_index, tag):
-    """Finds an entity.
+    """Finds an entity by linear probing: a cache miss or two, for regions are at most half full.
+
+    Args:
+        tag: Not 0.
 
     Returns:
-        Its index in ``heads``, or -1.
+        Its row of ``heads``, or -1 where it is unknown.
     """
     base = types[type_index, TYPE_SLOT_BASE]
     mask = types[type_index, TYPE_SLOT_MASK]
@@ -139,7 +152,11 @@ def entity_find(slot_tags, slot_entities, types, type_index, tag):
 
 @kernel()
 def slot_delete(slot_tags, slot_entities, types, type_index, tag):
-    """Removes a tag and shifts later ones back, so that no tombstone stays."""
+    """Removes a tag and shifts later ones back, so that no tombstone stays. Touches the run of slots behind it.
+
+    Args:
+        tag: Of an entity that is there.
+    """
     base = types[type_index, TYPE_SLOT_BASE]
     mask = types[type_index, TYPE_SLOT_MASK]
     slot = slot_home(tag, base, mask)
@@ -161,7 +178,13 @@ def slot_delete(slot_tags, slot_entities, types, type_index, tag):
 
 @kernel()
 def entity_drop(slot_tags, slot_entities, heads, arena, types, free, type_index, entity):
-    """Forgets an entity: its slot, its slabs, its head. The head joins the type's free list."""
+    """Forgets an entity: its slot, its slabs, its head, zeroed but for the link of the type's free heads.
+
+    Touches every word of its head and of its slabs. Its node of the linkage stays: a component outlives its members.
+
+    Args:
+        entity: A live one of the type.
+    """
     slot_delete(slot_tags, slot_entities, types, type_index, heads[entity, HEAD_TAG])
     for word in range(HEAD_CURVE, heads.shape[1], 2):
         # The curve's two words and each relation's two words; the node and flags pair between them owns no slab.
@@ -177,7 +200,11 @@ def entity_drop(slot_tags, slot_entities, heads, arena, types, free, type_index,
 
 @kernel()
 def entity_sweep(slot_tags, slot_entities, heads, arena, types, free, type_index, newest_us):
-    """Checks the next few entities and forgets those idle for longer than the type's retention."""
+    """Checks the next SWEEP_PER_INSERT entities of a type and forgets those idle for longer than its retention.
+
+    Args:
+        newest_us: Newest event time folded so far, microseconds.
+    """
     base = types[type_index, TYPE_ENTITY_BASE]
     used = types[type_index, TYPE_USED]
     for _ in range(min(SWEEP_PER_INSERT, used)):
@@ -194,7 +221,10 @@ def entity_sweep(slot_tags, slot_entities, heads, arena, types, free, type_index
 
 @kernel()
 def entity_evict_cold(slot_tags, slot_entities, heads, arena, types, free, type_index):
-    """Forgets the coldest of the next few entities: one seen once before one seen often, then the longest idle."""
+    """Forgets the coldest of the next EVICTION_SAMPLE entities: one seen once before one seen often, then the longest idle.
+
+    Touches the heads of the sample. Nothing is forgotten where all of them are free.
+    """
     base = types[type_index, TYPE_ENTITY_BASE]
     used = types[type_index, TYPE_USED]
     victim = np.int64(-1)
@@ -256,122 +286,3 @@ def entity_touch(slot_tags, slot_entities, heads, arena, types, free, newest_us,
     slot_tags[slot] = tag
     slot_entities[slot] = entity + 1
     return entity
-
-
-@kernel()
-def relation_touch(heads, arena, free, counters, entity, word, member, time_us, entries_max):
-    """Notes that `member` was seen with an entity.
-
-    A last-seen table is an unordered list of (tag, last seen, first seen, count); a scan of 256 entries costs less than a
-    cache miss or two of a hash table. At `entries_max` the entry unseen for longest is replaced and the entity flagged.
-
-    Args:
-        word: The head word of this relation's slab offset.
-        member: The other entity's tag, not 0.
-        time_us: The event's time, microseconds.
-        entries_max: The cap, at least 1.
-
-    Returns:
-        1 if the pair is new, else 0.
-    """
-    offset = heads[entity, word]
-    count = heads[entity, word + 1] & META_COUNT_MASK
-    size_class = heads[entity, word + 1] >> META_CLASS_SHIFT
-    for index in range(count):
-        entry = offset + index * RELATION_ENTRY_WORDS
-        if arena[entry + ENTRY_TAG] == member:
-            arena[entry + ENTRY_LAST] = max(arena[entry + ENTRY_LAST], time_us)
-            arena[entry + ENTRY_FIRST] = min(arena[entry + ENTRY_FIRST], time_us)
-            arena[entry + ENTRY_COUNT] += 1
-            return np.int64(0)
-    room = np.int64(0)
-    if offset != 0:
-        room = slab_words(size_class) // RELATION_ENTRY_WORDS
-    if count < entries_max and count >= room:
-        needed = (count + 1) * RELATION_ENTRY_WORDS
-        if offset == 0:
-            offset, size_class = slab_take(arena, free, counters, needed)
-        else:
-            grown, new_class = slab_grow(
-                arena, free, counters, offset, size_class, count * RELATION_ENTRY_WORDS, needed
-            )
-            if grown != 0:
-                offset = grown
-                size_class = new_class
-        heads[entity, word] = offset
-        if offset == 0:
-            return np.int64(1)
-        room = slab_words(size_class) // RELATION_ENTRY_WORDS
-    position = count
-    if count >= entries_max or count >= room:
-        heads[entity, HEAD_FLAGS] |= FLAG_RELATION_FULL
-        position = np.int64(0)
-        for index in range(1, count):
-            oldest = arena[offset + position * RELATION_ENTRY_WORDS + ENTRY_LAST]
-            if arena[offset + index * RELATION_ENTRY_WORDS + ENTRY_LAST] < oldest:
-                position = np.int64(index)
-    else:
-        count += 1
-    entry = offset + position * RELATION_ENTRY_WORDS
-    arena[entry + ENTRY_TAG] = member
-    arena[entry + ENTRY_LAST] = time_us
-    arena[entry + ENTRY_FIRST] = time_us
-    arena[entry + ENTRY_COUNT] = 1
-    heads[entity, word + 1] = (size_class << META_CLASS_SHIFT) | count
-    return np.int64(1)
-
-
-@kernel()
-def relation_count(heads, arena, entity, word, since_us):
-    """Counts the members last seen after `since_us`, microseconds; exact below the relation's cap."""
-    offset = heads[entity, word]
-    count = heads[entity, word + 1] & META_COUNT_MASK
-    seen = np.int64(0)
-    for index in range(count):
-        if arena[offset + index * RELATION_ENTRY_WORDS + ENTRY_LAST] > since_us:
-            seen += 1
-    return seen
-
-
-@kernel()
-def relations_event(
-    heads, arena, free, counters, entities, tags, time_us, fold, read, relations, reads, features, valid, row
-):
-    """Folds one event into the last-seen tables of all its entities and answers what is asked of them.
-
-    Args:
-        entities: int64[entity types], index in ``heads`` of each entity of the event, -1 where it is absent.
-        tags: int64[entity types], 0 where absent.
-        fold: Whether the event is folded; a too late one only reads.
-        read: Whether features are wanted.
-        relations: int64[R, RELATION_WORDS].
-        reads: int64[_, READ_WORDS].
-        features, valid: row `row` is written.
-
-    Returns:
-        Whether an answer is an estimate: a table is full, or the entity has been seen after this event.
-    """
-    approximate = False
-    for relation in range(len(relations)):
-        entity = entities[relations[relation, RELATION_TYPE]]
-        member = tags[relations[relation, RELATION_MEMBER]]
-        if entity < 0:
-            continue
-        word = relations[relation, RELATION_WORD]
-        if fold and member != 0:
-            entries_max = relations[relation, RELATION_ENTRIES_MAX]
-            new = relation_touch(heads, arena, free, counters, entity, word, member, time_us, entries_max)
-            column = relations[relation, RELATION_NEW_COLUMN]
-            if read and column >= 0:
-                features[row, column] = float(new)
-                valid[row, column] = 1
-        if not read:
-            continue
-        first = relations[relation, RELATION_READ]
-        for index in range(first, first + relations[relation, RELATION_READS]):
-            seen = relation_count(heads, arena, entity, word, time_us - reads[index, READ_WINDOW_US])
-            features[row, reads[index, READ_COLUMN]] = float(seen)
-            valid[row, reads[index, READ_COLUMN]] = 1
-            approximate = approximate or (heads[entity, HEAD_FLAGS] & FLAG_RELATION_FULL) != 0
-            approximate = approximate or heads[entity, HEAD_LAST_TIME] > time_us
-    return approximate

@@ -5,16 +5,18 @@ The store is a handful of flat arrays, position-independent (indices, never poin
 - ``slot_tags int64[S]``, ``slot_entities int32[S]``: open addressing, one region of a power of two for each entity type;
   0 in ``slot_entities`` is an empty slot, otherwise the entity's index plus one.
 - ``heads int64[E, HEAD_WORDS + 2 * relations]``: one row for each entity, one region for each entity type.
-- ``arena int64[A]``: slabs of `class_words` words; word 0 is never used, so that offset 0 means none. A free slab's first
+- ``arena int64[A]``: slabs of `kernels.slab_words` words; word 0 is never used, so that offset 0 means none. A free slab's first
   word is the offset of the next free slab of its class and the rest is zero.
 - ``types int64[T, TYPE_WORDS]``: bases, masks and cursors of each entity type.
 - ``free int64[CLASSES]``: first free slab of each class.
 - ``counters int64[COUNTER_WORDS]``.
 
-INVARIANT: all of it is a function of the folded events, in their order. Used by `tables`, `velocity`, `linkage`, `engine`.
+INVARIANT: all of it is a function of the folded events, in their order. Used by `tables`, `velocity`, `linkage` and `engine`.
 """
 
 from typing import Final
+
+from riskengine.types import US_PER_DAY
 
 # heads
 HEAD_TAG: Final = 0
@@ -71,11 +73,8 @@ ENTRY_LAST: Final = 1
 ENTRY_FIRST: Final = 2
 ENTRY_COUNT: Final = 3
 
-
-def class_words(size_class: int) -> int:
-    """Returns the words of a slab of `size_class`, 0 to CLASSES - 1."""
-    return (8 << (size_class >> 1)) + (4 << (size_class >> 1) if size_class & 1 else 0)
-
+MEMORY_US: Final = 30 * US_PER_DAY
+"""How long an idle entity is remembered at the least, and how far back its last event is looked for, microseconds."""
 
 # relations: one row for each last-seen table of an entity type
 RELATION_TYPE: Final = 0  # owning entity type

@@ -1,17 +1,16 @@
 """Which last-seen tables are kept, gathered from those who ask: velocity for distincts, linkage for links.
 
 INVARIANT: one table for each ordered pair of entity types, whoever asks; the order of the answers follows from the requests.
-Called by `engine.configuration`.
+Called by `engine.features`.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from riskengine.tables import layout
-from riskengine.types import ENTITIES, ENTITY_INDEX
+from riskengine.types import ENTITIES, ENTITY_INDEX, Ints
 
 
 @dataclass(slots=True)
@@ -44,8 +43,8 @@ class RelationPlan:
         words: Head word by (owner, member).
     """
 
-    relations: npt.NDArray[np.int64]
-    reads: npt.NDArray[np.int64]
+    relations: Ints
+    reads: Ints
     relation_count_max: int
     words: dict[tuple[str, str], int]
 

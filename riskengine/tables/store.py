@@ -1,7 +1,7 @@
 """The entity store: every entity the engine remembers, in flat arrays.
 
 INVARIANTS: memory is reserved at start and bounded; it is touched only as entities come. One writer. Layout in
-`riskengine.tables.layout`; the work is done by kernels. Built by `engine.pipeline`, read by tests and `engine.statehash`.
+`riskengine.tables.layout`; the work is done by kernels. Built by `engine.state`, which also hashes it.
 """
 
 from collections.abc import Sequence
@@ -10,25 +10,24 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from riskengine.limits import EngineLimits
 from riskengine.tables import layout
-from riskengine.types import MISSING, EngineLimits
-
-Int64Array = npt.NDArray[np.int64]
+from riskengine.types import MISSING, Ints
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
     """The arrays; see `layout` for the meaning of every word."""
 
-    slot_tags: Int64Array
+    slot_tags: Ints
     slot_entities: npt.NDArray[np.int32]
-    heads: Int64Array
-    arena: Int64Array
-    types: Int64Array
-    free: Int64Array
-    counters: Int64Array
+    heads: Ints
+    arena: Ints
+    types: Ints
+    free: Ints
+    counters: Ints
 
-    def used(self) -> dict[str, Int64Array | npt.NDArray[np.int32]]:
+    def used(self) -> dict[str, Ints | npt.NDArray[np.int32]]:
         """Returns the parts of the arrays that were ever written, for hashing and snapshots."""
         end = int(self.counters[layout.COUNTER_ARENA_NEXT])
         return {

@@ -29,8 +29,10 @@ class RiskServiceStub:
     """Scores payments and account actions, and learns what became of them.
 
     Errors carry google.rpc.ErrorInfo with domain "riskengine.v1" and a reason in UPPER_SNAKE_CASE; INVALID_ARGUMENT also
-    carries google.rpc.BadRequest with every violation, RESOURCE_EXHAUSTED also google.rpc.RetryInfo. Only UNAVAILABLE
-    and RESOURCE_EXHAUSTED are worth a retry. A decline is an OK reply.
+    carries google.rpc.BadRequest with every violation, UNAVAILABLE and RESOURCE_EXHAUSTED also google.rpc.RetryInfo.
+    These two and DEADLINE_EXCEEDED are worth a retry, with the same request_id. After UNAVAILABLE, DEADLINE_EXCEEDED,
+    INTERNAL and a call that its caller cancelled, an event is counted once or not at all; after any other error it is
+    not. A decline is an OK reply.
     """
 
     def __init__(self, channel):
@@ -75,13 +77,15 @@ class RiskServiceServicer:
     """Scores payments and account actions, and learns what became of them.
 
     Errors carry google.rpc.ErrorInfo with domain "riskengine.v1" and a reason in UPPER_SNAKE_CASE; INVALID_ARGUMENT also
-    carries google.rpc.BadRequest with every violation, RESOURCE_EXHAUSTED also google.rpc.RetryInfo. Only UNAVAILABLE
-    and RESOURCE_EXHAUSTED are worth a retry. A decline is an OK reply.
+    carries google.rpc.BadRequest with every violation, UNAVAILABLE and RESOURCE_EXHAUSTED also google.rpc.RetryInfo.
+    These two and DEADLINE_EXCEEDED are worth a retry, with the same request_id. After UNAVAILABLE, DEADLINE_EXCEEDED,
+    INTERNAL and a call that its caller cancelled, an event is counted once or not at all; after any other error it is
+    not. A decline is an OK reply.
     """
 
     def ScoreTransaction(self, request, context):
         """Scores one transaction, folds it into the engine's state and records the decision durably before it answers.
-        Idempotent by request_id. On error nothing is counted.
+        Idempotent by request_id, so an error that leaves open whether it was counted is answered by a retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,8 +173,10 @@ class RiskService:
     """Scores payments and account actions, and learns what became of them.
 
     Errors carry google.rpc.ErrorInfo with domain "riskengine.v1" and a reason in UPPER_SNAKE_CASE; INVALID_ARGUMENT also
-    carries google.rpc.BadRequest with every violation, RESOURCE_EXHAUSTED also google.rpc.RetryInfo. Only UNAVAILABLE
-    and RESOURCE_EXHAUSTED are worth a retry. A decline is an OK reply.
+    carries google.rpc.BadRequest with every violation, UNAVAILABLE and RESOURCE_EXHAUSTED also google.rpc.RetryInfo.
+    These two and DEADLINE_EXCEEDED are worth a retry, with the same request_id. After UNAVAILABLE, DEADLINE_EXCEEDED,
+    INTERNAL and a call that its caller cancelled, an event is counted once or not at all; after any other error it is
+    not. A decline is an OK reply.
     """
 
     @staticmethod

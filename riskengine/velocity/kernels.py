@@ -5,6 +5,10 @@ is the least int64 and its sums are those of everything already forgotten, so ev
 ``(t-d-w, t-d]`` is the last row at or before ``t-d`` minus the last row at or before ``t-d-w``: the exponential-histogram idea
 (Datar, Gionis, Indyk, Motwani 2002) kept as one array, exact until an entity exceeds its rows.
 
+The arguments that many kernels share: ``heads``, ``arena``, ``free`` and ``counters`` as in `tables.layout`; ``entity``, a row of
+``heads``; a curve's ``offset`` in the arena, its ``width`` (1 + M words a row) and its ``count`` (rows in use, the base
+included); ``increments_row int64``, what the event adds to the measures of all profiles, and ``first``, the first of this one's.
+
 INVARIANTS: everything kept is int64, so no order of events and no CPU changes a bit. Floats appear only in answers.
 Called by `engine.kernels`.
 """
@@ -19,6 +23,7 @@ from riskengine.tables.layout import (
     HEAD_CURVE,
     HEAD_CURVE_META,
     HEAD_FLAGS,
+    MEMORY_US,
     META_CLASS_SHIFT,
     META_COUNT_MASK,
 )
@@ -47,7 +52,14 @@ from riskengine.velocity.layout import (
 
 @kernel()
 def row_at(arena, offset, width, count, time_us):
-    """Returns the index of the last row at or before a time. Row 0, the base, is before every time."""
+    """Returns the index of the last row at or before a time. Row 0, the base, is before every time.
+
+    A binary search: log2(count) touches, some ten for a full curve.
+
+    Args:
+        count: At least 1.
+        time_us: Microseconds since the epoch.
+    """
     low = np.int64(0)
     high = count
     while high - low > 1:
@@ -61,10 +73,14 @@ def row_at(arena, offset, width, count, time_us):
 
 @kernel()
 def curve_collapse(arena, offset, width, count, before_us):
-    """Folds all rows at or before a time into the base.
+    """Folds all rows at or before a time into the base and zeroes what becomes free. Touches every row once.
+
+    Args:
+        count: At least 1.
+        before_us: Microseconds since the epoch; nothing happens where the oldest row is later.
 
     Returns:
-        The number of rows left.
+        The number of rows left, the base included.
     """
     last = row_at(arena, offset, width, count, before_us)
     if last == 0:
@@ -84,10 +100,15 @@ def curve_thin(arena, offset, width, count, epsilon_shift):
     """Drops rows so that the gap at age a stays at most a * 2**-epsilon_shift; cumulative sums stay true at every row kept.
 
     Greedy from the newest row to the oldest: a row goes if its neighbours on both sides would still be close enough. The age
-    that counts is the newer neighbour's, so that an answer for w lies between the truths for w and w * (1 + epsilon).
+    that counts is the newer neighbour's, so that an answer for w lies between the truths for w and w * (1 + epsilon). Touches
+    every row twice, and happens once in some hundred events of an entity beyond its rows.
+
+    Args:
+        count: At least 2.
+        epsilon_shift: 2 to 8: epsilon is 2**-epsilon_shift.
 
     Returns:
-        The number of rows left.
+        The number of rows left, the base included.
     """
     newest = arena[offset + (count - 1) * width]
     write = count - 1
@@ -113,8 +134,17 @@ def curve_thin(arena, offset, width, count, epsilon_shift):
 def curve_room(heads, arena, free, counters, entity, width, rows_max, horizon_us, epsilon_shift, newest_us):
     """Makes room for one more row: forgets what no window can reach, then grows, then thins.
 
+    Touches two words of the head while there is room, else every row; a slab then has half as much again, and thinning frees a
+    quarter, so that this is rare.
+
+    Args:
+        rows_max: Most rows of a curve, the base included, 16 to 1024.
+        horizon_us: How far back a window may reach, microseconds.
+        epsilon_shift: As in `curve_thin`.
+        newest_us: Newest event time folded so far, microseconds.
+
     Returns:
-        The number of rows in use, or -1 where the arena has no slab for a new curve.
+        The number of rows in use, or -1 where the arena has no slab for a new curve. Thinning is counted and flags the entity.
     """
     offset = heads[entity, HEAD_CURVE]
     if offset == 0:
@@ -151,7 +181,11 @@ def curve_room(heads, arena, free, counters, entity, width, rows_max, horizon_us
 
 @kernel()
 def curve_insert(heads, arena, entity, width, count, time_us, increments_row, first):
-    """Inserts one row in (time, arrival) order; room for it exists.
+    """Inserts one row in (time, arrival) order; room for it exists. An event in order touches one row, a late one all after it.
+
+    Args:
+        count: From `curve_room`.
+        time_us: Of the event, microseconds since the epoch.
 
     Returns:
         The index of the new row.
@@ -174,6 +208,7 @@ def curve_insert(heads, arena, entity, width, count, time_us, increments_row, fi
 
 @kernel(inline=True)
 def _over(arena, newer, older, measure):
+    """Returns what a measure gained between two rows, given by their offsets in the arena."""
     return arena[newer + 1 + measure] - arena[older + 1 + measure]
 
 
@@ -181,7 +216,13 @@ def _over(arena, newer, older, measure):
 def since_last(arena, offset, width, position, measure, time_us):
     """Returns the microseconds since the last earlier event that a counting measure counted, or -1.
 
-    The count is the same in all rows after that event, so a search for the first row with that count finds it.
+    The count is the same in all rows after that event, so a search for the first row with that count finds it: log2(count)
+    touches. What lies MEMORY_US or longer ago is not told: whether a row that old is still there depends on the slab's size.
+
+    Args:
+        position: Index of the row before the event's own.
+        measure: Of the profile, 0 to M - 1.
+        time_us: Of the event, microseconds since the epoch.
     """
     counted = arena[offset + position * width + 1 + measure]
     if counted == arena[offset + 1 + measure]:
@@ -194,12 +235,19 @@ def since_last(arena, offset, width, position, measure, time_us):
             low = middle
         else:
             high = middle
-    return time_us - arena[offset + high * width]
+    elapsed_us = time_us - arena[offset + high * width]
+    return elapsed_us if elapsed_us < MEMORY_US else np.int64(-1)
 
 
 @kernel()
 def curve_read_empty(first, increments_row, read, windows, features, valid, row):
-    """Answers for an entity without a curve: counts and sums are what the event itself adds, all else is missing."""
+    """Answers for an entity without a curve: counts and sums are what the event itself adds, all else is missing.
+
+    Args:
+        read: int64[f, FEATURE_WORDS] of this profile; its counts and sums are touched once each.
+        windows: int64[w, WINDOW_WORDS] of this profile.
+        features, valid: float64[n, F] and uint8[n, F]; row `row` is written.
+    """
     for index in range(len(read)):
         operation = read[index, FEATURE_OPERATION]
         if operation != OPERATION_COUNT and operation != OPERATION_SUM:
@@ -219,8 +267,10 @@ def _read_moments(arena, newer, older, read, own_events, own_increments, own, in
         newer, older: Offsets of the rows at the two ends of the window.
         read: int64[FEATURE_WORDS].
         own_events: How many of the window's events are the event itself, 0 or 1.
-        own_increments: What the event adds to each measure of the profile.
+        own_increments: int64[M or more], what the event adds to each measure of the profile.
         own: 1 if the window reaches the event, else 0.
+        inserted: Whether the event's own row is in the curve.
+        features, valid: float64[n, F] and uint8[n, F]; row `row` is written where there is an answer.
     """
     operation = read[FEATURE_OPERATION]
     column = read[FEATURE_COLUMN]
@@ -268,13 +318,15 @@ def curve_read(
     valid,
     row,
 ):
-    """Answers every window feature of one profile for one event.
+    """Answers every window feature of one profile for one event: two searches of the curve for each window.
 
     Args:
+        profile_measures: M.
         inserted: Whether the event's own row is in the curve; if not, what it adds is counted here.
+        time_us: Of the event, microseconds since the epoch.
         windows: int64[w, WINDOW_WORDS] of this profile.
-        read: int64[f, FEATURE_WORDS] of this profile.
-        features, valid: row `row` is written.
+        read: int64[f, FEATURE_WORDS] of this profile; those of one window stand together.
+        features, valid: float64[n, F] and uint8[n, F]; row `row` is written where there is an answer.
     """
     width = profile_measures + 1
     offset = heads[entity, HEAD_CURVE]

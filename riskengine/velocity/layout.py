@@ -1,9 +1,26 @@
-"""Columns of the plan arrays that tell the velocity kernels what to compute.
+"""Columns of the arrays between velocity's plan and its kernels: what to compute, and where what is computed stands.
 
-Built by `velocity.plan`, read by `velocity.kernels`.
+INVARIANT: plain numbers. Filled by `velocity.plan`, read by `velocity.kernels`, `velocity.inputs.kernels` and `engine`.
 """
 
 from typing import Final
+
+# columns of the features matrix: what an event tells of itself comes first; `plan` gives each its name
+COLUMN_AMOUNT: Final = 0
+COLUMN_AMOUNT_LOG: Final = 1
+COLUMN_MONETARY: Final = 2
+COLUMN_HOUR_LOCAL: Final = 3
+COLUMN_NIGHT: Final = 4
+COLUMN_WEEKEND: Final = 5
+COLUMN_CARD_PRESENT: Final = 6
+COLUMN_MERCHANT_INITIATED: Final = 7
+COLUMN_ACCOUNT_AGE: Final = 8
+COLUMN_IP_CARD_MISMATCH: Final = 9
+COLUMN_MERCHANT_CARD_MISMATCH: Final = 10
+COLUMN_SHIPPING_BILLING_MISMATCH: Final = 11
+COLUMN_VERIFICATIONS_FAILED: Final = 12
+COLUMN_VERIFICATIONS_PASSED: Final = 13
+COLUMN_NUMBERS: Final = 14  # the caller's own numbers, in the order of their declaration
 
 # profiles: one row for each entity type with windows
 PROFILE_TYPE: Final = 0  # entity type
@@ -39,7 +56,6 @@ OPERATION_MEAN: Final = 2
 OPERATION_STD: Final = 3
 OPERATION_ZSCORE: Final = 4
 OPERATION_SINCE_LAST: Final = 5
-OPERATION_FIRST_SEEN: Final = 6
 
 # measures: one row for each column of the increments matrix
 MEASURE_CONDITION: Final = 0  # column of the conditions, -1: always

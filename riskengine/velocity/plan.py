@@ -1,7 +1,8 @@
 """Turns the declared profiles into the feature catalogue and into the arrays that the kernels run.
 
 INVARIANTS: the order of features, measures and conditions follows from the declaration alone; equal measures are kept once.
-Feature names follow one grammar, `{entity}.{measure}_{operation}_{window}`. Called by `engine.configuration`.
+Feature names follow one grammar, `{entity}.{measure}_{operation}_{window}`. A definition holds every parameter that its
+feature's values depend on. Called by `engine.features`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,17 +10,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from riskengine.types import ENTITIES, ENTITY_INDEX, NUMBER_SLOTS, US_PER_SECOND, Feature
+from riskengine.feature import Feature
+from riskengine.tables.layout import MEMORY_US
+from riskengine.types import ENTITIES, ENTITY_INDEX, NUMBER_SLOTS, Ints
 from riskengine.velocity import layout
 from riskengine.velocity.schema import Inputs, Measure, Profile, window_us
-
-Int64Array = npt.NDArray[np.int64]
-
-
-MEMORY_US: Final = 30 * 86_400 * US_PER_SECOND
-"""How long an idle entity is remembered at the least."""
 
 
 @dataclass(slots=True)
@@ -29,7 +25,7 @@ class VelocityPlan:
     Attributes:
         features: In the order of their columns, which start at the given first column.
         conditions: CEL texts of the measures' conditions, in the order of the conditions matrix.
-        numbers: Slots of the declared numbers.
+        numbers: int64[k], slots of the declared numbers.
         measures: int64[M, MEASURE_WORDS].
         profiles: int64[P, PROFILE_WORDS].
         windows: int64[W, WINDOW_WORDS].
@@ -40,33 +36,61 @@ class VelocityPlan:
 
     features: list[Feature]
     conditions: list[str]
-    numbers: Int64Array
-    measures: Int64Array
-    profiles: Int64Array
-    windows: Int64Array
-    reads: Int64Array
-    first_seen: Int64Array
+    numbers: Ints
+    measures: Ints
+    profiles: Ints
+    windows: Ints
+    reads: Ints
+    first_seen: Ints
     horizons_us: list[int]
 
 
-EVENT_FEATURES: tuple[Feature, ...] = (
-    Feature("txn.amount", "minor units of the base currency", "The amount."),
-    Feature("txn.amount_log", "doublings", "The binary logarithm of one plus the amount."),
-    Feature("txn.monetary", "yes or no", "Whether the transaction moves money.", boolean=True),
-    Feature("txn.hour_local", "hours", "The hour of day where the payer is, 0 to 24."),
-    Feature("txn.night", "yes or no", "Whether it is between 0:00 and 6:00 where the payer is.", boolean=True),
-    Feature("txn.weekend", "yes or no", "Whether it is Saturday or Sunday where the payer is.", boolean=True),
-    Feature("txn.card_present", "yes or no", "Whether a chip, a contactless card or a stripe was read.", boolean=True),
-    Feature("txn.merchant_initiated", "yes or no", "Whether the merchant started it.", boolean=True),
-    Feature("txn.account_age_days", "days", "The time since the account was opened."),
-    Feature("txn.ip_card_region_mismatch", "yes or no", "Whether the IP address and the card differ in country.", True),
-    Feature("txn.merchant_card_region_mismatch", "yes or no", "Whether merchant and card differ in country.", True),
-    Feature(
+_EVENT_FEATURES: Final = {
+    layout.COLUMN_AMOUNT: Feature("txn.amount", "minor units of the base currency", "The amount."),
+    layout.COLUMN_AMOUNT_LOG: Feature("txn.amount_log", "doublings", "The binary logarithm of one plus the amount."),
+    layout.COLUMN_MONETARY: Feature("txn.monetary", "yes or no", "Whether the transaction moves money.", True),
+    layout.COLUMN_HOUR_LOCAL: Feature("txn.hour_local", "hours", "The hour of day where the payer is, 0 to 24."),
+    layout.COLUMN_NIGHT: Feature(
+        "txn.night", "yes or no", "Whether it is between 0:00 and 6:00 where the payer is.", True
+    ),
+    layout.COLUMN_WEEKEND: Feature(
+        "txn.weekend", "yes or no", "Whether it is Saturday or Sunday where the payer is.", True
+    ),
+    layout.COLUMN_CARD_PRESENT: Feature(
+        "txn.card_present", "yes or no", "Whether a chip, a contactless card or a stripe was read.", True
+    ),
+    layout.COLUMN_MERCHANT_INITIATED: Feature(
+        "txn.merchant_initiated", "yes or no", "Whether the merchant started it.", True
+    ),
+    layout.COLUMN_ACCOUNT_AGE: Feature("txn.account_age_days", "days", "The time since the account was opened."),
+    layout.COLUMN_IP_CARD_MISMATCH: Feature(
+        "txn.ip_card_region_mismatch", "yes or no", "Whether the IP address and the card differ in country.", True
+    ),
+    layout.COLUMN_MERCHANT_CARD_MISMATCH: Feature(
+        "txn.merchant_card_region_mismatch", "yes or no", "Whether merchant and card differ in country.", True
+    ),
+    layout.COLUMN_SHIPPING_BILLING_MISMATCH: Feature(
         "txn.shipping_billing_region_mismatch", "yes or no", "Whether shipping and billing differ in country.", True
     ),
-    Feature("txn.verification_failed_count", "verifications", "How many verifications failed."),
-    Feature("txn.verification_passed_count", "verifications", "How many verifications passed."),
-)
+    layout.COLUMN_VERIFICATIONS_FAILED: Feature(
+        "txn.verification_failed_count", "verifications", "How many verifications failed."
+    ),
+    layout.COLUMN_VERIFICATIONS_PASSED: Feature(
+        "txn.verification_passed_count", "verifications", "How many verifications passed."
+    ),
+}
+assert sorted(_EVENT_FEATURES) == list(range(layout.COLUMN_NUMBERS)), "each column has a name, and the numbers follow"
+EVENT_FEATURES: Final = tuple(_EVENT_FEATURES[column] for column in range(layout.COLUMN_NUMBERS))
+"""What an event tells of itself, by column."""
+
+
+_OPERATIONS: Final = {
+    "count": (layout.OPERATION_COUNT, "events", "How many {measure} events there were in {window}, this one included."),
+    "sum": (layout.OPERATION_SUM, "units of {of}", "The sum of {of} over {window}, this event included."),
+    "mean": (layout.OPERATION_MEAN, "units of {of}", "The mean of {of} over {window} before this event."),
+    "std": (layout.OPERATION_STD, "doublings", "The spread of {of} over {window} before this event."),
+    "zscore": (layout.OPERATION_ZSCORE, "spreads", "How far {of} is from its mean over {window} before this event."),
+}
 
 
 @dataclass(slots=True)
@@ -92,19 +116,31 @@ class _Builder:
         return self.conditions.index(text)
 
 
-def _number_features(inputs: Inputs) -> list[Feature]:
+def event_features(inputs: Inputs) -> list[Feature]:
+    """Returns the features of the event alone, the caller's numbers among them: the first columns of the matrix."""
     return [
-        Feature(f"numbers.{key}", "as the caller defines it", f"The caller's number {key}.") for key in inputs.numbers
+        *EVENT_FEATURES,
+        *(
+            Feature(f"numbers.{key}", "as the caller defines it", f"The caller's number {key}.")
+            for key in inputs.numbers
+        ),
     ]
 
 
-_OPERATIONS = {
-    "count": (layout.OPERATION_COUNT, "events", "How many {measure} events there were in {window}, this one included."),
-    "sum": (layout.OPERATION_SUM, "units of {of}", "The sum of {of} over {window}, this event included."),
-    "mean": (layout.OPERATION_MEAN, "units of {of}", "The mean of {of} over {window} before this event."),
-    "std": (layout.OPERATION_STD, "doublings", "The spread of {of} over {window} before this event."),
-    "zscore": (layout.OPERATION_ZSCORE, "spreads", "How far {of} is from its mean over {window} before this event."),
-}
+def kept_us(profile: Profile) -> int:
+    """Returns how long an idle entity is remembered: as far as any window of its profile reaches, at least MEMORY_US.
+
+    Args:
+        profile: Its windows were checked.
+
+    Returns:
+        Microseconds, without the lateness that is allowed.
+    """
+    reaches = [window_us(window) for windows in profile.distinct.values() for window in windows]
+    for measure in profile.measures.values():
+        delay_us = window_us(measure.delay) if measure.delay else 0
+        reaches += [window_us(window) + delay_us for name in _OPERATIONS for window in getattr(measure, name)]
+    return max([MEMORY_US, *reaches])
 
 
 def _measure_index(builder: _Builder, first: int, key: tuple[int, int, int, int]) -> int:
@@ -116,15 +152,23 @@ def _measure_index(builder: _Builder, first: int, key: tuple[int, int, int, int]
     return own.index(key)
 
 
-def _read_rows(builder: _Builder, entity: str, name: str, measure: Measure, first: int) -> list[list[int]]:
+def _definition(entity: str, profile: Profile, measure: Measure, asked: str) -> str:
+    """Returns the definition of one answer. The profile's bounds are in it: beyond its rows an answer is an estimate."""
+    return (
+        f"{entity}|when={measure.when or ''}|of={measure.of or ''}|delay={measure.delay or ''}|{asked}"
+        f"|rows_max={profile.rows_max}|epsilon_shift={profile.epsilon_shift}"
+    )
+
+
+def _read_rows(builder: _Builder, entity: str, name: str, profile: Profile, first: int) -> list[list[int]]:
     """Adds the features of one measure and returns their rows of the reads, with windows as (us, delay) pairs in column 2."""
+    measure = profile.measures[name]
     condition = builder.condition(measure.when)
     delay_us = window_us(measure.delay) if measure.delay else 0
     # A measure of a value counts only events that have it, so that a mean divides by what it sums.
     source = builder.columns[measure.of] if measure.of else -1
     scale = 1_000_000 if measure.of and measure.of.startswith("numbers.") else 1
     counting = _measure_index(builder, first, (condition, source, layout.TRANSFORM_ONE, 1))
-    base = f"{entity}|when={measure.when or ''}|of={measure.of or ''}|delay={measure.delay or ''}"
     rows = []
     for operation_name, (operation, unit, words) in _OPERATIONS.items():
         for window in getattr(measure, operation_name):
@@ -140,7 +184,7 @@ def _read_rows(builder: _Builder, entity: str, name: str, measure: Measure, firs
                     f"{entity}.{name}_{operation_name}_{window}",
                     unit.format(**texts),
                     f"{words.format(**texts)} Per {entity}.",
-                    definition=f"{base}|{operation_name}|{window}",
+                    definition=_definition(entity, profile, measure, f"{operation_name}|{window}"),
                 )
             )
             answer_scale = scale if operation in (layout.OPERATION_SUM, layout.OPERATION_MEAN) else 1
@@ -151,7 +195,7 @@ def _read_rows(builder: _Builder, entity: str, name: str, measure: Measure, firs
                 f"{entity}.{name}_since_last_s",
                 "seconds",
                 f"The time since the last {name} event. Per {entity}.",
-                definition=f"{base}|since_last",
+                definition=_definition(entity, profile, measure, "since_last"),
             )
         )
         rows.append([layout.OPERATION_SINCE_LAST, column, -1, 0, counting, counting, counting, 1])
@@ -161,8 +205,8 @@ def _read_rows(builder: _Builder, entity: str, name: str, measure: Measure, firs
 def _add_profile(builder: _Builder, entity: str, profile: Profile, *, lateness_us: int) -> None:
     first = len(builder.measures)
     rows: list[list[int]] = []
-    for name, measure in profile.measures.items():
-        rows += _read_rows(builder, entity, name, measure, first)
+    for name in profile.measures:
+        rows += _read_rows(builder, entity, name, profile, first)
     if not rows:
         return
     windows = sorted({(row[2], row[3]) for row in rows if row[2] >= 0})
@@ -189,7 +233,7 @@ def _add_profile(builder: _Builder, entity: str, profile: Profile, *, lateness_u
     builder.profiles.append(row)
 
 
-def _matrix(rows: Sequence[Sequence[int]], words: int) -> Int64Array:
+def _matrix(rows: Sequence[Sequence[int]], words: int) -> Ints:
     return np.array(rows, np.int64).reshape(len(rows), words)
 
 
@@ -205,7 +249,7 @@ def build_plan(inputs: Inputs, profiles: Mapping[str, Profile], *, lateness_us: 
         The plan; its features are the first columns of the features matrix.
     """
     builder = _Builder(columns={}, features=[])
-    for feature in (*EVENT_FEATURES, *_number_features(inputs)):
+    for feature in event_features(inputs):
         builder.feature(feature)
     first_seen = np.full(len(ENTITIES), -1, np.int64)
     horizons_us = [0] * len(ENTITIES)
@@ -215,11 +259,9 @@ def build_plan(inputs: Inputs, profiles: Mapping[str, Profile], *, lateness_us: 
         if profile.first_seen:
             name = f"{entity}.first_seen_age_s"
             words = f"The time since this {entity} was first seen."
-            first_seen[index] = builder.feature(Feature(name, "seconds", words, definition=f"{entity}|first_seen"))
-        horizons_us[index] = MEMORY_US + lateness_us
-    for row in builder.profiles:
-        index = row[layout.PROFILE_TYPE]
-        horizons_us[index] = max(horizons_us[index], row[layout.PROFILE_HORIZON_US])
+            definition = f"{entity}|first_seen|kept_us={kept_us(profile)}"
+            first_seen[index] = builder.feature(Feature(name, "seconds", words, definition=definition))
+        horizons_us[index] = kept_us(profile) + lateness_us
     assert len(inputs.numbers) <= NUMBER_SLOTS
     return VelocityPlan(
         features=builder.features,

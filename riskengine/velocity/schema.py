@@ -1,7 +1,7 @@
 """The parts of features.yaml that velocity understands.
 
-INVARIANT: a model here checks the shape only; `velocity.plan` checks names, conditions and windows against each other.
-Called by `engine.configuration`.
+INVARIANT: a model here checks the shape only; `engine.declaration` checks names and what refers to something else.
+Called by `velocity.plan`, `velocity.distinct` and `engine.features`.
 """
 
 import re
@@ -9,11 +9,12 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from riskengine.types import US_PER_SECOND
+from riskengine.types import US_PER_DAY, US_PER_SECOND
+from riskengine.yamlfile import pattern
 
-_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_UNITS_US: Final = {"s": US_PER_SECOND, "m": 60 * US_PER_SECOND, "h": 3600 * US_PER_SECOND, "d": US_PER_DAY}
 _WINDOW: Final = re.compile(r"([1-9][0-9]{0,4})([smhd])")
-WINDOW_MAX_S: Final = 90 * 86_400
+WINDOW_US_MAX: Final = 90 * US_PER_DAY
 
 
 def window_us(text: str) -> int:
@@ -25,10 +26,10 @@ def window_us(text: str) -> int:
     match = _WINDOW.fullmatch(text)
     if match is None:
         raise ValueError("a window is a whole number and one of s, m, h, d, for example 10m, 24h or 7d")
-    seconds = int(match[1]) * _UNITS_S[match[2]]
-    if seconds > WINDOW_MAX_S:
+    window = int(match[1]) * _UNITS_US[match[2]]
+    if window > WINDOW_US_MAX:
         raise ValueError("a window is at most 90d")
-    return seconds * US_PER_SECOND
+    return window
 
 
 def _checked(text: str) -> str:
@@ -38,7 +39,9 @@ def _checked(text: str) -> str:
 
 Window = Annotated[str, AfterValidator(_checked)]
 Windows = Annotated[list[Window], Field(max_length=16)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Name = Annotated[
+    str, Field(pattern=pattern(r"^[a-z][a-z0-9_]{0,31}$", "must be lower_snake_case, at most 32 characters"))
+]
 
 
 class _Strict(BaseModel):

@@ -3,5 +3,5 @@
 INVARIANTS: nothing behind this package sees a protobuf message or a raw identifier; nothing in front of it sees a row;
 no error text made here repeats a value that a caller sent.
 
-Called by `server` and `cli`; `lab` takes the pseudonyms and the money of a history from here.
+Called by `server`; `engine`, `lab` and `cli` take pseudonyms, forms and money from here.
 """

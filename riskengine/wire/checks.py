@@ -7,21 +7,24 @@ INVARIANTS: a path names a field as the proto does; a description says what is e
 caller sent, map keys included; a field has one violation at most, but for maps, whose entries share their field's path;
 the number of violations is bounded.
 
-Called by `wire.door` on suspicion, and by `server` for the requests that carry others.
+Called by `wire.door` on suspicion, and by `server.servicers` for the requests that carry others; `lab.rows` takes the bounds
+from here.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, get_args
 from unicodedata import category
 
+from riskengine.currencies import AMOUNT_MINOR_MAX, MINOR_UNIT_EXPONENTS
+from riskengine.enums import MONETARY_TYPE_LAST, TransactionType
 from riskengine.errors import InvalidRequest, Violation
-from riskengine.types import US_PER_SECOND, TransactionType
+from riskengine.settings import PanField
+from riskengine.types import US_PER_SECOND
 from riskengine.v1 import risk_service_pb2 as service
 from riskengine.v1 import transaction_pb2 as messages
-from riskengine.wire.money import AMOUNT_MINOR_MAX, MINOR_UNIT_EXPONENTS
 from riskengine.wire.pseudonyms import is_bare_pan, normal_email, normal_ip, normal_phone
 
 EVENT_TIME_S_MIN: Final = 946_684_800
@@ -39,7 +42,7 @@ ADDRESS_BYTES_MAX: Final = 256
 EMAIL_CHARS_MAX: Final = 254
 IP_CHARS_MAX: Final = 45
 PHONE_CHARS_MAX: Final = 64
-PAN_FIELDS: Final = ("account_id", "card_id", "device_id", "merchant_id", "payee_id")
+PAN_FIELDS: Final[tuple[str, ...]] = get_args(PanField)
 """Identifiers that are refused when they are a bare card number; configuration can exempt some."""
 
 _KEY: Final = r"[A-Za-z0-9._:-]"
@@ -366,8 +369,8 @@ def _check_labels(found: Findings, path: str, labels: Mapping[str, str]) -> None
             _refuse_pan(found, path)
 
 
-_MONETARY: Final = frozenset(range(1, TransactionType.REVERSAL + 1))
-_NOT_MONETARY: Final = frozenset(range(TransactionType.LOGIN, TransactionType.PROMOTION_REDEMPTION + 1))
+_MONETARY: Final = frozenset(int(kind) for kind in TransactionType if kind <= MONETARY_TYPE_LAST)
+_NOT_MONETARY: Final = frozenset(map(int, TransactionType)) - _MONETARY
 _ENTITY_FORMS: Final = {
     "card_bin": _check_bin,
     "ip_address": _check_ip,

@@ -17,6 +17,7 @@ from string import ascii_uppercase
 from struct import Struct
 from typing import Any, Final
 
+from riskengine.enums import Channel, EntryMode, Initiation, IssuerOutcome, VerificationMethod, VerificationResult
 from riskengine.types import EVENT_COLUMNS, LABEL_SLOTS, NUMBER_SLOTS, pack_code
 from riskengine.v1 import transaction_pb2 as messages
 from riskengine.wire import checks
@@ -33,9 +34,15 @@ SLOTS_EMPTY: Final = Struct(f"<{NUMBER_SLOTS}d{LABEL_SLOTS}q").pack(*(nan,) * NU
 
 _WORD: Final = Struct("<q")
 _DOUBLE: Final = Struct("<d")
-_METHODS: Final = {number: number - 1 for number in range(1, 7)}
-_RESULTS: Final = {number: number for number in range(1, 6)}
-_UNTRIED: Final = (0, 0, 0, 0, 0, 0)
+# The closed sets as plain numbers: an enum's attribute costs 0.24 us in Python 3.11.
+_CHANNEL_LAST: Final = int(max(Channel))
+_ENTRY_MODE_LAST: Final = int(max(EntryMode))
+_INITIATION_LAST: Final = int(max(Initiation))
+_ISSUER_OUTCOME_LAST: Final = int(max(IssuerOutcome))
+_METHOD_COUNT: Final = len(VerificationMethod)
+_METHODS: Final = {int(method): slot for slot, method in enumerate(VerificationMethod)}
+_RESULTS: Final = {int(result): int(result) for result in VerificationResult}
+_UNTRIED: Final = (0,) * _METHOD_COUNT
 _REGIONS: Final = {"": 0} | {a + b: pack_code(a + b) for a, b in product(ascii_uppercase, repeat=2)}
 _ISSUER_CODE: Final = re.compile("[A-Za-z0-9]{1,8}").fullmatch
 _UNDECLARED_KEY: Final = re.compile("(?![0-9_]{13})[a-z0-9_]{1,32}").fullmatch
@@ -97,18 +104,22 @@ class ClearCodes:
             transaction: The message.
         """
         channel, entry_mode, initiation = transaction.channel, transaction.entry_mode, transaction.initiation
-        if not (0 <= channel <= 6 and 0 <= entry_mode <= 9 and 0 <= initiation <= 4):
+        if not (
+            0 <= channel <= _CHANNEL_LAST
+            and 0 <= entry_mode <= _ENTRY_MODE_LAST
+            and 0 <= initiation <= _INITIATION_LAST
+        ):
             raise Suspect
         verified: Any = _UNTRIED
         if verifications := transaction.verifications:
-            verified = [0, 0, 0, 0, 0, 0]
+            verified = [*_UNTRIED]
             for verification in verifications:
                 verified[_METHODS[verification.method]] = _RESULTS[verification.result]
-            if verified.count(0) + len(verifications) != 6:  # A method came twice.
+            if verified.count(0) + len(verifications) != _METHOD_COUNT:  # A method came twice.
                 raise Suspect
         issuer = transaction.issuer_response
         issuer_outcome, issuer_code = issuer.outcome, 0
-        if not 0 <= issuer_outcome <= 4:
+        if not 0 <= issuer_outcome <= _ISSUER_OUTCOME_LAST:
             raise Suspect
         if text := issuer.response_code:
             if _ISSUER_CODE(text) is None:

@@ -9,7 +9,7 @@ INVARIANTS: the quick pass accepts nothing that `checks` refuses (a property tes
 clear codes, never a raw identifier; the payload hash covers what a caller sent in its canonical form, so neither the
 order of a map, nor unknown fields, nor request_id, nor the configuration (rates, declared keys) change it.
 
-Called by the servicers of `server`, once for each event.
+Called by `server.servicers`, once for each event; made by `server.vocabulary`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,15 +18,17 @@ from math import nan
 from struct import Struct
 from typing import Any, Final
 
+from riskengine.currencies import AMOUNT_MINOR_MAX
+from riskengine.enums import MONETARY_TYPE_LAST, Kind, OutcomeType, TransactionType, Verdict
 from riskengine.errors import InvalidRequest, Violation
-from riskengine.types import EVENT_COLUMNS, EVENT_STRUCT, MISSING, US_PER_SECOND, Kind, pack_code
+from riskengine.types import EVENT_COLUMNS, EVENT_STRUCT, MISSING, US_PER_SECOND, pack_code
 from riskengine.v1 import risk_service_pb2 as service
 from riskengine.v1 import transaction_pb2 as messages
 from riskengine.wire import checks
 from riskengine.wire.checks import DoorLimits, Suspect
 from riskengine.wire.codes import CODES, SLOTS_EMPTY, ClearCodes
 from riskengine.wire.entities import EntityTags
-from riskengine.wire.money import AMOUNT_MINOR_MAX, load_rates
+from riskengine.wire.money import load_rates
 from riskengine.wire.pseudonyms import TagKey
 
 # A row in pieces: words 0 to 8, the codes (9 to 31), the three keys, the tags, the position, the slots.
@@ -54,7 +56,12 @@ assert EVENT_STRUCT == "<" + "q" * 32 + "Q" * 17 + "d" * 18 + "q" * 16
 
 _SUSPICIONS: Final = (Suspect, KeyError, OSError, ValueError)
 """What the quick pass raises when it is not sure."""
+# As plain numbers: an enum's attribute costs 0.24 us in Python 3.11.
 _SCORE, _RECORD, _OUTCOME = int(Kind.SCORE), int(Kind.RECORD), int(Kind.OUTCOME)
+_MONETARY_LAST: Final = int(MONETARY_TYPE_LAST)
+_TYPE_LAST: Final = int(max(TransactionType))
+_VERDICT_LAST: Final = int(max(Verdict))
+_OUTCOME_TYPE_LAST: Final = int(max(OutcomeType))
 
 
 class Door:
@@ -70,7 +77,7 @@ class Door:
         pan_exempt_fields: Fields of `checks.PAN_FIELDS` in which a bare card number is not looked for.
 
     Raises:
-        ValueError: A rate cannot be used; see `money.rate_problems`.
+        ValueError: A rate cannot be used; see `currencies.rate_problems`.
     """
 
     def __init__(
@@ -121,7 +128,7 @@ class Door:
         """Packs a request to record; as `score_row`."""
         verdict = request.verdict
         try:
-            if 0 <= verdict <= 3:
+            if 0 <= verdict <= _VERDICT_LAST:
                 return self._pack_transaction(request, _RECORD, verdict, received_time_us, 0, False)
         except _SUSPICIONS:
             pass
@@ -179,7 +186,7 @@ class Door:
 
     def _pack_outcome(self, request: "service.ReportOutcomeRequest", received_time_us: int, checked: bool) -> bytes:
         event_time_us = self._event_time_us(request.event_time, received_time_us)
-        if not 1 <= request.type <= 6:
+        if not 1 <= request.type <= _OUTCOME_TYPE_LAST:
             raise Suspect
         request_key, tags, card_bin = self._tags.pack(
             request.request_id, request.transaction_id, "", request.entities, checked
@@ -205,12 +212,12 @@ class Door:
     def _amounts(self, transaction: "messages.Transaction", transaction_type: int) -> tuple[int, int, int]:
         """Returns amount_minor, amount_base_minor and the currency's code."""
         amount, currency = transaction.amount_minor, transaction.currency_code
-        if 1 <= transaction_type <= 6:
+        if 1 <= transaction_type <= _MONETARY_LAST:
             if not 0 <= amount <= AMOUNT_MINOR_MAX or (not amount and not transaction.HasField("amount_minor")):
                 raise Suspect
             code, convert = self._rates[currency]
             return amount, amount if currency == self._base_currency else convert(amount), code
-        if not 7 <= transaction_type <= 11 or transaction.HasField("amount_minor"):
+        if not _MONETARY_LAST < transaction_type <= _TYPE_LAST or transaction.HasField("amount_minor"):
             raise Suspect
         return MISSING, MISSING, self._rates[currency][0] if currency else 0
 

@@ -6,7 +6,7 @@ each rule, list, obligation and reason is serialised once here, and sets of them
 INVARIANTS: bytes equal what protobuf would serialise, fields in the order of their numbers; the memos of sets are
 bounded.
 
-Called by `wire.reply`.
+Called by `wire.reply`; `server.servicers` takes the encoding of fields from here.
 """
 
 import re
@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from google.protobuf.duration_pb2 import Duration
 
+from riskengine.currencies import MINOR_UNIT_EXPONENTS
 from riskengine.types import RULE_WORDS
 from riskengine.v1 import decision_pb2 as messages
-from riskengine.wire.money import MINOR_UNIT_EXPONENTS
 
 UNKNOWN_WORDING: Final = "unknown"
 """What a reason's text reads where {observed} or {norm} has no value."""

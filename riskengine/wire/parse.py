@@ -7,7 +7,7 @@ INVARIANTS: whatever protobuf refuses (truncated fields, wrong wire types, text 
 an `InvalidRequest` with the reason MALFORMED_REQUEST and no trace of the bytes; the C implementation of protobuf is
 active, since the pure Python one is 50 times slower and accepts other things.
 
-Called by the servicers of `server`.
+Called by `server.servicers`.
 """
 
 from typing import Final, TypeVar

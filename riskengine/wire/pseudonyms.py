@@ -7,21 +7,18 @@ the key of a request_id.
 INVARIANTS: tag 0 means absent (a hash of 0 becomes 1); equal normal forms give equal tags in the door, in lists and in
 histories, since all ask here; neither a key nor a raw value is ever part of a repr or of an error.
 
-Called by `wire.door` for each payment, and by `server`, `cli` and `lab` for lists and histories.
+Called by `wire.entities` for each payment, and by `engine`, `cli` and `lab` for lists and histories.
 """
 
 import os
 import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, Final
 from unicodedata import normalize
-
-import numpy as np
-import numpy.typing as npt
 
 from riskengine.errors import StartRefused
 from riskengine.types import ENTITIES
@@ -113,7 +110,7 @@ class TagKey:
 
 
 class Pseudonyms:
-    """Tags of values, one at a time or by column.
+    """Tags of values, one at a time.
 
     Args:
         key: The secret.
@@ -134,33 +131,6 @@ class Pseudonyms:
         """
         normal = normalise(entity, value)
         return int.from_bytes(digest_of(self._hashers[entity].copy, normal), "little")
-
-    def tags_of(self, entity: str, values: Sequence[str | None]) -> npt.NDArray[np.uint64]:
-        """Returns the tags of a column, computing each distinct value once.
-
-        Args:
-            entity: As for `tag`.
-            values: Raw values; None is absent.
-
-        Returns:
-            uint64 of shape (len(values),), 0 where absent or without a normal form.
-        """
-        memo = _TagMemo(self, entity)
-        return np.fromiter(map(memo.__getitem__, values), np.uint64, len(values))
-
-
-class _TagMemo(dict[str | None, int]):
-    """Distinct values of one column to tags."""
-
-    def __init__(self, pseudonyms: Pseudonyms, entity: str) -> None:
-        super().__init__({None: 0})
-        self._pseudonyms = pseudonyms
-        self._entity = entity
-
-    def __missing__(self, value: str | None) -> int:
-        assert value is not None, "None is there from the start"
-        tag = self[value] = self._pseudonyms.tag(self._entity, value)
-        return tag
 
 
 def digest_of(copy: Callable[[], Any], normal: bytes) -> bytes:

@@ -1,43 +1,33 @@
-"""Decision rows to replies: bytes put together from parts that were serialised beforehand.
+"""Decision rows to Decision messages: bytes put together from parts that were serialised beforehand.
 
-A reply is written field by field in the order of their numbers, so it equals protobuf's own deterministic serialisation
-(a test compares them) and costs two thirds of building the message (`benchmarks/bench_wire.py`), the reasons' texts
+A message is written field by field in the order of their numbers, so it equals protobuf's own deterministic serialisation
+(a test compares them) and costs two thirds of building the message (`benchmarks/wire.py`), the reasons' texts
 included; whoever needs the message parses the bytes.
 
-INVARIANTS: the same row and the same names give the same bytes; nothing in a reply is read from a clock or a request.
+INVARIANTS: the same row and the same names give the same bytes; nothing in a message is read from a clock or a request.
 
-Called by the servicers of `server` and by `cli`.
+Called by `server.vocabulary` and the servicers, which put the messages into their replies.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from struct import Struct
 from typing import Any, Final
 
-from google.rpc.status_pb2 import Status
-
+from riskengine.enums import DecisionFlag, Stage
 from riskengine.errors import InvalidRequest, Violation
-from riskengine.types import (
-    DECISION_STRUCT,
-    DECISION_WORD,
-    REASON_WORDS,
-    REASONS_MAX,
-    RULE_WORDS,
-    US_PER_SECOND,
-    DecisionFlag,
-    Stage,
-)
-from riskengine.v1 import decision_pb2 as messages
-from riskengine.wire.names import RevisionNames, Sets, message_field, text_field, varint
+from riskengine.types import DECISION_STRUCT, DECISION_WORD, REASON_WORDS, REASONS_MAX, RULE_WORDS, US_PER_SECOND
+from riskengine.wire.names import RevisionNames, Sets, message_field, varint
 
-_ROW: Final = Struct(DECISION_STRUCT)
 _HEAD: Final = Struct("<3q3Q2q2d5q")
 """The words before the rules; the padding keeps it honest about the layout, see the assertions."""
 _REASON: Final = Struct("<2q3d")
 _NUMBERS: Final = Struct("<BdBdBd")
+_WORD: Final = Struct("<q")
 _NAME: Final = re.compile(r"decisions/([0-9a-f]{16})([0-9a-f]{16})").fullmatch
 _NAME_HEAD: Final = b"\x0a\x2adecisions/"
 _PROBABILITY: Final = 8 * DECISION_WORD["probability"]
+_FLAGS: Final = 8 * DECISION_WORD["flags"]
 _RULES: Final = 8 * DECISION_WORD["fired_0"]
 _RULES_END: Final = _RULES + 3 * 8 * RULE_WORDS
 _REASON_COUNT: Final = 8 * DECISION_WORD["reason_count"]
@@ -48,6 +38,7 @@ assert _HEAD.size == _RULES
 assert DECISION_WORD["unevaluated_0"] == DECISION_WORD["fired_0"] + 2 * RULE_WORDS
 _NO_RULES: Final = bytes(_RULES_END - _RULES)
 _VERDICTS: Final = (b"", b"\x10\x01", b"\x10\x02", b"\x10\x03")
+_RECORDED: Final = b"\x58\x01"
 _APPROXIMATE: Final = b"\x60\x01"
 _FLAG_FOLDED, _FLAG_MATCHED = int(DecisionFlag.FOLDED), int(DecisionFlag.MATCHED)
 _FLAG_APPROXIMATE = int(DecisionFlag.APPROXIMATE)
@@ -60,12 +51,9 @@ _MODES: Final = {
 }
 _STAGES_MAX: Final = len(Stage)
 
-Row = bytes | memoryview | tuple[Any, ...]
-"""One row of DECISION: its bytes, or its values as `struct` unpacks them."""
-
 
 class ReplyBuilder:
-    """Turns decision rows into replies. Not to be shared by threads.
+    """Turns decision rows into messages. Not to be shared by threads.
 
     Args:
         catalog: The names of each known revision, as the engine sends them.
@@ -76,57 +64,14 @@ class ReplyBuilder:
         self._stages = Sets([varint(bit + 1) for bit in range(_STAGES_MAX)])
         self._second_last: tuple[int, bytes] = (0, b"")
         for revision, names in catalog.items():
-            self.learn(revision, names)
+            self._revisions[revision] = RevisionNames(names)
 
-    def learn(self, revision: int, names: Mapping[str, Any]) -> None:
-        """Takes in the names of one more revision."""
-        self._revisions[revision] = RevisionNames(names)
-
-    def knows(self, revision: int) -> bool:
-        """Says whether rows of this revision can be told."""
-        return revision in self._revisions
-
-    def score_response(self, row: Row, *, recorded: bool = True) -> bytes:
-        """Serialises a ScoreTransactionResponse; bytes of GetDecisionResponse and of a batch's result are the same.
+    def decision_bytes(self, raw: bytes) -> bytes:
+        """Serialises a Decision.
 
         Args:
-            row: A decision of a revision that is known.
-            recorded: Whether it is durable; False only for a declared fallback.
+            raw: A durable row of DECISION, of a revision of the catalogue.
         """
-        return message_field(1, self.decision_bytes(row, recorded=recorded))
-
-    def stream_response(self, request_id: str, result: "Row | Status", *, recorded: bool = True) -> bytes:
-        """Serialises a StreamScoreTransactionsResponse.
-
-        Args:
-            request_id: Of the request that this answers; "" where it could not be read.
-            result: A decision or an error.
-            recorded: As for `score_response`.
-        """
-        head = text_field(1, request_id)
-        if isinstance(result, Status):
-            return head + message_field(3, result.SerializeToString(deterministic=True))
-        return head + message_field(2, self.decision_bytes(result, recorded=recorded))
-
-    def batch_response(self, results: "Iterable[Row | Status]") -> bytes:
-        """Serialises a BatchScoreTransactionsResponse, one decision or error for each request, in order."""
-        return b"".join(
-            message_field(
-                1,
-                message_field(2, result.SerializeToString(deterministic=True))
-                if isinstance(result, Status)
-                else self.score_response(result),
-            )
-            for result in results
-        )
-
-    def decision(self, row: Row, *, recorded: bool = True) -> "messages.Decision":
-        """Builds the message; as `score_response`."""
-        return messages.Decision.FromString(self.decision_bytes(row, recorded=recorded))
-
-    def decision_bytes(self, row: Row, *, recorded: bool = True) -> bytes:
-        """Serialises a Decision; as `score_response`."""
-        raw = _ROW.pack(*row) if isinstance(row, tuple) else bytes(row)
         (
             _,
             _,
@@ -158,8 +103,7 @@ class ReplyBuilder:
             body += names.lists[lists]
         if degraded:
             body += message_field(10, self._stages[degraded])
-        if recorded:
-            body += b"\x58\x01"
+        body += _RECORDED
         if flags & _FLAG_APPROXIMATE:
             body += _APPROXIMATE
         return b"%b%b%b%b" % (
@@ -205,19 +149,18 @@ def _reasons(names: RevisionNames, raw: bytes, count: int) -> bytes:
     return parts
 
 
-def record_response(row: Row) -> bytes:
-    """Serialises a RecordTransactionResponse: durable, and whether it was folded."""
-    return b"\x08\x01" + (b"\x10\x01" if _flags(row) & _FLAG_FOLDED else b"")
+def record_response(raw: bytes) -> bytes:
+    """Serialises the RecordTransactionResponse of a row: durable, and whether it was folded."""
+    return b"\x08\x01" + (b"\x10\x01" if _flags(raw) & _FLAG_FOLDED else b"")
 
 
-def outcome_response(row: Row) -> bytes:
-    """Serialises a ReportOutcomeResponse: durable, and whether its entities were known."""
-    return b"\x08\x01" + (b"\x10\x01" if _flags(row) & _FLAG_MATCHED else b"")
+def outcome_response(raw: bytes) -> bytes:
+    """Serialises the ReportOutcomeResponse of a row: durable, and whether its entities were known."""
+    return b"\x08\x01" + (b"\x10\x01" if _flags(raw) & _FLAG_MATCHED else b"")
 
 
-def _flags(row: Row) -> int:
-    values = row if isinstance(row, tuple) else _ROW.unpack(row)
-    flags: int = values[DECISION_WORD["flags"]]
+def _flags(raw: bytes) -> int:
+    flags: int = _WORD.unpack_from(raw, _FLAGS)[0]
     return flags
 
 

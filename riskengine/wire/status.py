@@ -8,7 +8,7 @@ INVARIANTS: an error that is ours (INTERNAL, DATA_LOSS) leaves without its text,
 text is an incident id; the trailing metadata stays below the 8 KiB that clients accept, by leaving out the last
 violations if it must.
 
-Called by the servicers of `server`.
+Called by `server.calls` for calls that end with an error, by `server.servicers` for items of a batch or a stream.
 """
 
 from typing import Final, NamedTuple

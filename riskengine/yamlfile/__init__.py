@@ -2,7 +2,7 @@
 
 from .places import Place
 from .reading import DEPTH_MAX, NODES_MAX, SIZE_MAX, Document, KeyPath, load_file, load_yaml
-from .validation import check, nearest, pattern, validate
+from .validation import check, pattern, validate
 
 __all__ = [
     "DEPTH_MAX",
@@ -14,7 +14,6 @@ __all__ = [
     "check",
     "load_file",
     "load_yaml",
-    "nearest",
     "pattern",
     "validate",
 ]

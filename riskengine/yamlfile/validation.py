@@ -5,15 +5,15 @@ INVARIANTS: a message never shows a value. A model is validated strictly: no tex
 Called wherever a configuration file is read.
 """
 
-import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import UnionType
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
 import pydantic
+from pydantic.fields import FieldInfo
 
-from riskengine.errors import ConfigError, Problem
+from riskengine.errors import ConfigError, Problem, nearest
 
 from .reading import Document, KeyPath, value_at
 
@@ -44,13 +44,6 @@ def check(document: Document, model: type[Model]) -> tuple[Model | None, list[Pr
     except pydantic.ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         return None, [_told(document, model, detail) for detail in details]
-
-
-def nearest(name: str, candidates: Iterable[str]) -> str:
-    """Returns ``; did you mean "x"?`` for the nearest of the valid names, or nothing when none is near."""
-    folded = {candidate.lower(): candidate for candidate in candidates}
-    close = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
-    return f'; did you mean "{folded[close[0]]}"?' if close else ""
 
 
 _TOLD: Final[Mapping[str, str]] = {
@@ -123,7 +116,7 @@ def _type_at(annotation: Any, path: KeyPath) -> Any:
     annotation = _bare(annotation)
     for part in path:
         if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
-            known = annotation.model_fields.get(str(part))
+            known = _fields(annotation).get(str(part))
             annotation = _bare(known.annotation) if known else Any
         else:
             annotation = _bare(get_args(annotation)[-1]) if get_args(annotation) else Any
@@ -139,5 +132,10 @@ def _bare(annotation: Any) -> Any:
 
 def _names(annotation: Any) -> list[str]:
     if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
-        return list(annotation.model_fields)
+        return list(_fields(annotation))
     return []
+
+
+def _fields(model: type[pydantic.BaseModel]) -> dict[str, FieldInfo]:
+    """Returns a model's fields by the key that a file has for them: the alias where there is one."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}

@@ -41,6 +41,25 @@ def test_bad_configuration_tells_every_problem_with_its_place(
     assert "Traceback" not in ran.err
 
 
+def test_bad_features_hide_no_mistake_of_another_file(command: Run, rules_only: Path) -> None:
+    """Goal: one round of corrections. Method: a wrong features.yaml beside mistakes that can be seen without features."""
+    for name, before, after in (
+        ("features.yaml", "first_seen: true", "first_sen: true"),
+        ("policy.yaml", "  mode: shadow\n", "  mode: shdow\n"),
+        ("reason_codes.yaml", "blocked: ", "blocked: UN"),
+    ):
+        text = (rules_only / name).read_text()
+        assert before in text
+        (rules_only / name).write_text(text.replace(before, after, 1))
+
+    ran = command("policy", "check", rules_only)
+
+    assert ran.code == 2, ran.err
+    assert "3 problems" in ran.err
+    for told in ('unknown key "first_sen"; did you mean "first_seen"?', "mode must be one of", "unknown reason code"):
+        assert told in ran.err, ran.err
+
+
 def test_missing_folder_says_how_to_make_one(command: Run, tmp_path: Path) -> None:
     """Goal: a newcomer is not stuck. Method: serve a folder that is not there."""
     ran = command("serve", tmp_path / "nowhere")

@@ -51,6 +51,12 @@ def test_help_of_every_command_ends_in_an_example_of_it(said: str) -> None:
     assert ([], []) == (missing, failed)
 
 
+def test_usage_names_its_arguments(said: str) -> None:
+    """Goal: usage lines speak to people. Method: no code slipped into one; the one into which it once did."""
+    assert "()" not in said
+    assert "riskengine simulate [OPTIONS] {OUT} " in said
+
+
 def test_every_command_is_in_the_list_of_this_test() -> None:
     """Goal: a new command is not forgotten here. Method: walk the tree of commands."""
     import typer

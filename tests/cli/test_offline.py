@@ -9,12 +9,12 @@ from tests.cli.running import Run
 
 MAPPING = """
 columns:
-  transaction_id: {source: id, prefix: "tx_"}
+  transaction_id: {from: id, prefix: "tx_"}
   type: {constant: CARD_PAYMENT}
-  event_time: {source: when}
-  amount_minor: {source: amount, multiply: 100}
+  event_time: {from: when}
+  amount_minor: {from: amount, multiply: 100}
   currency_code: {constant: EUR}
-  card_id: {source: card}
+  card_id: {from: card}
 """
 
 
@@ -95,6 +95,10 @@ def test_features_are_listed_by_name(command: Run, rules_only: Path) -> None:
     assert ran.code == 0, ran.err
     assert "card.amount_mean_30d" in ran.out
     assert "card.payment" not in ran.out
+    assert {2} == {line.count("\t") for line in ran.out.splitlines()}, (
+        "a program reads name, unit and meaning, nothing else"
+    )
+    assert " of " in ran.err
 
 
 def test_journal_commands_say_where_a_journal_comes_from(command: Run, rules_only: Path) -> None:

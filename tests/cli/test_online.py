@@ -95,12 +95,27 @@ def test_file_that_is_no_request_is_a_usage_error(command: Run, tmp_path: Path, 
     assert told in ran.err
 
 
-def test_nobody_listening_says_how_to_start_a_server(command: Run, starter: Path) -> None:
-    """Goal: a newcomer is not stuck. Method: a port where nobody is."""
-    ran = command("score", starter / "example_payment.json", "--address", "127.0.0.1:9")
+def test_file_of_another_kind_is_too_large(command: Run, tmp_path: Path) -> None:
+    """Goal: no half of a file is judged. Method: a good request behind a mebibyte of blanks."""
+    file = tmp_path / "large.json"
+    file.write_text(json.dumps(EXAMPLE).rjust((1 << 20) + 1))
 
-    assert ran.code == 1
-    assert "riskengine serve" in ran.err
+    ran = command("score", file)
+
+    assert ran.code == 2
+    assert "larger than 1 MiB" in ran.err
+    assert "not JSON" not in ran.err
+
+
+def test_nobody_listening_says_how_to_start_a_server(command: Run, starter: Path, small_history: Path) -> None:
+    """Goal: a newcomer is not stuck, and reads the same words everywhere. Method: two commands, a port where nobody is."""
+    address = ("--address", "127.0.0.1:9")
+    scored = command("score", starter / "example_payment.json", *address)
+    loaded = command("history", "load", small_history, *address)
+
+    assert (1, 1) == (scored.code, loaded.code)
+    assert "nothing serves at 127.0.0.1:9; start a server there with: riskengine serve" in scored.err
+    assert loaded.err.endswith(scored.err)
 
 
 def test_second_server_on_the_port_or_the_data_is_refused(command: Run, server: Server) -> None:

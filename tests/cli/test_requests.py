@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from riskengine.cli.requests import outcome_request, record_request, rows_of, score_request
+from riskengine.enums import Kind
 from riskengine.lab.events import EventPacker
 from riskengine.lab.features import labelled_outcomes
 from riskengine.lab.history import open_history
-from riskengine.types import EVENT, Kind
+from riskengine.types import EVENT
 from riskengine.wire.door import Door
 from riskengine.wire.pseudonyms import TagKey
 
@@ -37,7 +38,7 @@ def test_outcomes_carry_the_tags_of_their_transactions(history: Path) -> None:
     """Goal: a label counts for the right card. Method: outcome rows of the door and of the packer."""
     batch = next(open_history(history).batches(20_000))
     packed = EventPacker(KEY, **OPTIONS).pack(batch)  # type: ignore[arg-type]
-    _, _, outcomes = labelled_outcomes(batch, packed.rows, packed.events)
+    outcomes = labelled_outcomes(batch, packed.rows, packed.events).outcomes
     door = Door(KEY, skew_us=0, **OPTIONS)  # type: ignore[arg-type]
     frauds = [row for row in rows_of(batch) if row["fraud"]]
     made = np.frombuffer(b"".join(door.outcome_row(outcome_request(row), NOW_US) for row in frauds), EVENT)

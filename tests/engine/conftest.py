@@ -10,8 +10,9 @@ from riskengine.engine.pipeline import Pipeline
 from riskengine.engine.state import State
 from riskengine.lab.fit import fit_model
 from riskengine.lab.train import activate_model
+from riskengine.limits import EngineLimits
 from riskengine.model import narrow
-from riskengine.types import US_PER_DAY, EngineLimits, words
+from riskengine.types import US_PER_DAY, words
 from tests.strategies import stream_of
 
 DEFAULTS = Path(__file__).resolve().parents[2] / "riskengine" / "defaults"

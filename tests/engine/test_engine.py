@@ -9,10 +9,11 @@ import pytest
 
 from riskengine.engine.configuration import Configuration
 from riskengine.engine.engine import Engine
+from riskengine.enums import DecisionFlag, Kind, ReplyStatus, Verdict
 from riskengine.errors import StartRefused
 from riskengine.journal.reader import Commits, JournalReader, verify
 from riskengine.lab.replay import replay
-from riskengine.types import DECISION_WORD, DecisionFlag, Kind, ReplyStatus, Verdict, words
+from riskengine.types import DECISION_WORD, words
 from tests.engine.conftest import LIMITS
 from tests.strategies import stream_of
 

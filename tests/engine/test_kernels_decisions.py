@@ -5,17 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskengine.engine import kernels
-from riskengine.types import (
-    DECISION,
-    DECISION_WORDS,
-    EVENT,
-    TAG_COLUMNS,
-    DecisionFlag,
-    Kind,
-    Stage,
-    rows_of,
-    words,
-)
+from riskengine.types import DECISION, DECISION_WORDS, EVENT, TAG_COLUMNS, rows_of, words
+from tests.naive import engine as naive
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -36,21 +27,7 @@ def test_begin_decisions_answers_each_command(seed: int, count: int, revision: i
     """Goal: whatever lay in the memory, a begun decision says whom it answers and decides nothing."""
     events = commands(seed, count)
     flags = np.arange(count, dtype=np.int64) % 4
-    expected = np.zeros(count, DECISION)
-    for name in ("sequence", "kind", "received_time_us", "request_key", "request_check", "payload_hash"):
-        expected[name] = events[name]
-    expected["revision"] = revision
-    expected["probability"] = expected["margin"] = np.nan
-    scored = events["kind"] == Kind.SCORE
-    expected["degraded_stages"] = np.where(scored, events["skip_stages"], 0)
-    known = np.any([events[name] != 0 for name in TAG_COLUMNS], axis=0)
-    matched = known & (events["kind"] == Kind.OUTCOME)
-    expected["flags"] = flags | np.where(matched, int(DecisionFlag.MATCHED), 0)
-    summary = (
-        (kernels.SUMMARY_SCORED if scored.any() else 0)
-        | (kernels.SUMMARY_FOLDED_ONLY if (~scored).any() else 0)
-        | (kernels.SUMMARY_MODEL_SKIPPED if (scored & (events["skip_stages"] & Stage.MODEL != 0)).any() else 0)
-    )
+    expected, summary = naive.begin_decisions(events, flags, revision)
 
     begun = np.full((count, DECISION_WORDS), -7, np.int64)
     told = kernels.begin_decisions(words(events), flags, revision, begun, begun.view(np.float64))
@@ -65,21 +42,23 @@ def test_tell_model_leaves_out_who_skips_it(seed: int, count: int) -> None:
     events = commands(seed, count)
     random = np.random.default_rng(seed)
     margin, probability = random.normal(size=count), random.uniform(size=count)
-    given_margin, given_probability = margin.copy(), probability.copy()
+    expected = naive.tell_model(events, margin, probability)
+    wanted = np.array([answer is not None for answer in expected], np.bool_)
+    margins = np.array([answer[0] if answer else np.nan for answer in expected])
+    probabilities = np.array([answer[1] if answer else np.nan for answer in expected])
     features, valid = np.full((count, 5), 7.0), np.zeros((count, 5), np.uint8)
     decisions = np.zeros(count, DECISION)
-    wanted = (events["skip_stages"] & Stage.MODEL) == 0
 
     told = kernels.tell_model(
         words(events), margin, probability, 3, 1, features, valid, words(decisions).view(np.float64)
     )
 
     assert int(wanted.sum()) == told
-    assert np.array_equal(np.where(wanted, given_margin, np.nan), margin, equal_nan=True)
-    assert np.array_equal(np.where(wanted, given_probability, np.nan), probability, equal_nan=True)
-    assert np.array_equal(np.where(wanted, given_probability, 0.0), decisions["probability"])
-    assert np.array_equal(np.where(wanted, given_margin, 0.0), decisions["margin"])
-    assert np.array_equal(np.where(wanted, given_probability, 7.0), features[:, 3])
-    assert np.array_equal(np.where(wanted, given_margin, 7.0), features[:, 1])
+    assert np.array_equal(margins, margin, equal_nan=True)
+    assert np.array_equal(probabilities, probability, equal_nan=True)
+    assert np.array_equal(np.where(wanted, probabilities, 0.0), decisions["probability"])
+    assert np.array_equal(np.where(wanted, margins, 0.0), decisions["margin"])
+    assert np.array_equal(np.where(wanted, probabilities, 7.0), features[:, 3])
+    assert np.array_equal(np.where(wanted, margins, 7.0), features[:, 1])
     assert wanted.tolist() == (valid[:, 3] == 1).tolist() == (valid[:, 1] == 1).tolist()
     assert not valid[:, [0, 2, 4]].any()

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskengine.engine.recent import RecentDecisions
-from riskengine.types import DECISION, Kind, ReplyStatus, empty_events, rows_of, words
+from riskengine.enums import Kind, ReplyStatus
+from riskengine.types import DECISION, empty_events, rows_of, words
 from tests.naive import engine as naive
 
 REQUESTS = st.tuples(st.integers(1, 12), st.sampled_from([1, 1, 1, 2]))
@@ -40,25 +41,19 @@ def test_screen_agrees_with_a_dict(batches: list[list[tuple[int, int]]]) -> None
     """Repeats across and within batches get the first decision, other payloads are told, in a ring that holds all."""
     recent, progress = RecentDecisions(128), np.zeros(2, np.int64)
     known: dict[tuple[int, int], int] = {}
-    first: dict[int, int] = {}
-    sequence = 1
+    stored: dict[tuple[int, int], int] = {}
     for requests in batches:
         events = events_of(requests)
-        expected = naive.screen(
-            [(int(e["request_key"]), int(e["request_check"]), int(e["payload_hash"])) for e in events], known
-        )
+        keys = [(int(e["request_key"]), int(e["request_check"])) for e in events]
+        statuses = naive.screen([(*key, int(e["payload_hash"])) for key, e in zip(keys, events, strict=True)], known)
+        fresh = decided(events[[status == ReplyStatus.DECIDED for status in statuses]], len(stored) + 1)
+        answers = naive.settle(keys, statuses, fresh["sequence"].tolist(), stored)
 
         screened = recent.screen(words(events), progress)
-        fresh = events[screened.new]
-        recent.settle(screened, words(decided(fresh, sequence)))
-        replies = rows_of(screened.replies, DECISION)
+        recent.settle(screened, words(fresh))
 
-        for (request, _), status in zip(requests, expected, strict=True):
-            if status == ReplyStatus.DECIDED:
-                first[request] = sequence
-                sequence += 1
-        assert expected == screened.statuses.tolist()
-        assert [first[request] for request, _ in requests] == replies["sequence"].tolist()
+        assert statuses == screened.statuses.tolist()
+        assert answers == rows_of(screened.replies, DECISION)["sequence"].tolist()
 
 
 @given(count=st.integers(1, 60), ring=st.integers(4, 16))

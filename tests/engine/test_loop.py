@@ -26,13 +26,14 @@ from riskengine.engine.link import (
     FrameKind,
     FrameReader,
     LinkFault,
-    connect,
     read_document,
     write_header,
 )
 from riskengine.engine.loop import EngineLoop
+from riskengine.engine.sockets import connect
+from riskengine.enums import ReplyStatus
 from riskengine.errors import JournalFault, JournalFull
-from riskengine.types import DECISION, EVENT, Array, ReplyStatus, empty_events
+from riskengine.types import DECISION, EVENT, Array, empty_events
 
 
 class Ledger:
@@ -61,6 +62,9 @@ class Ledger:
 
     def catalog(self) -> list[dict[str, Any]]:
         return [{"revision": 1}]
+
+    def counters(self) -> dict[str, int]:
+        return {"batches": len(self.batches)}
 
     def prepare(self) -> None:
         """Has nothing to prepare."""
@@ -160,6 +164,18 @@ def test_single_rows_are_answered_in_order(tmp_path: Path) -> None:
         assert [(1, [0, 0], [10, 11]), (2, [0], [12])] == answers
         assert "SERVING" == caller.hello["state"]
         assert [{"revision": 1}] == caller.hello["catalog"]
+
+
+def test_who_connects_is_told_what_was_counted(tmp_path: Path) -> None:
+    """Goal: the engine's counters can be read from outside. Method: two commits, then one more front."""
+    with running(tmp_path) as loop:
+        caller = Caller(loop.data_dir)
+        for number in (1, 2):
+            caller.send(number, [number])
+            caller.replies()
+
+        assert {"batches": 0} == caller.hello["counters"]
+        assert {"batches": 2} == Caller(loop.data_dir).hello["counters"]
 
 
 def test_what_waits_is_committed_as_one_batch(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from cel_expr_python import cel
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import strategies as st
 
+from riskengine.enums import TransactionType
 from riskengine.expr import Environment, Variable, VariableKind
-from riskengine.types import EVENT_WORD, EVENT_WORDS, TransactionType, pack_code
+from riskengine.types import EVENT_WORD, EVENT_WORDS, pack_code
 
 Value = float | str | bool | None
 Row = Mapping[str, Value]

@@ -31,12 +31,12 @@ ENVIRONMENT = Environment(
 
 # (condition, fragment of the message, the text that stands at its offset)
 REFUSED = [
-    ("card.payment_count_1 > 5", "no variable card.payment_count_1; did you mean card.payment_count_1h?", "payment"),
-    ("crd.amount_mean_30d > 5", "no namespace crd; did you mean card.amount_mean_30d?", "crd"),
+    ("card.payment_count_1 > 5", 'no variable card.payment_count_1; did you mean "card.payment_count_1h"?', "payment"),
+    ("crd.amount_mean_30d > 5", 'no namespace crd; did you mean "card.amount_mean_30d"?', "crd"),
     ("txn.amount > 5 && txn.zzz < 2", "the variables of txn are txn.amount, txn.channel", "zzz"),
     ("zzz.zzz > 1", "no namespace zzz; the variables are card.amount_mean_30d,", "zzz.zzz"),
-    ("has(card.regio)", "did you mean card.region?", "regio)"),
-    ("amount > 1", "did you mean txn.amount?", "amount"),
+    ("has(card.regio)", 'did you mean "card.region"?', "regio)"),
+    ("amount > 1", 'did you mean "txn.amount"?', "amount"),
     ("zzz > 1", "a variable is written namespace.field", "zzz"),
     ("txn > 1", "txn is a namespace, not a value", "txn"),
     ("list.vip && list", "list is a namespace, not a value", "list"),
@@ -73,8 +73,8 @@ REFUSED = [
     ("(list.vip ? txn.currency : card.region) == 'US'", "a text must be compared with a text variable", "? txn"),
     ("'a' == 'a'", "a text must be compared with a text variable", "'a'"),
     ("'a' in ['a']", "a text must be compared with a text variable", "'a' in"),
-    ("txn.type == 'CARD_PAYMNT'", "txn.type is never 'CARD_PAYMNT'; did you mean CARD_PAYMENT?", "'CARD_PAYMNT'"),
-    ("txn.type == 'card_payment'", "did you mean CARD_PAYMENT?", "'card"),
+    ("txn.type == 'CARD_PAYMNT'", "txn.type is never 'CARD_PAYMNT'; did you mean \"CARD_PAYMENT\"?", "'CARD_PAYMNT'"),
+    ("txn.type == 'card_payment'", 'did you mean "CARD_PAYMENT"?', "'card"),
     ("txn.channel in ['WEB', 'POS']", "txn.channel is never 'POS'; the values are ATM, WEB", "'POS'"),
     ("txn.type == txn.channel", "do not have the same values", "== txn"),
     ("txn.type != txn.currency", "do not have the same values", "!= txn"),

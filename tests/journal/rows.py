@@ -1,6 +1,6 @@
 """Rows for the tests of the journal: realistic ones and arbitrary ones.
 
-Called by tests/journal and benchmarks/bench_journal.
+Called by tests/journal and benchmarks/journal.
 """
 
 import functools

@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from riskengine.enums import Kind, VerificationMethod
 from riskengine.errors import InvalidRequest
 from riskengine.lab.history import HISTORY_SCHEMA, field_of
-from riskengine.types import EVENT, EVENT_COLUMNS, MISSING, Kind, VerificationMethod
+from riskengine.types import EVENT, EVENT_COLUMNS, MISSING
 from riskengine.v1 import risk_service_pb2 as service
 from riskengine.v1 import transaction_pb2 as messages
 from riskengine.wire.door import Door

@@ -51,8 +51,8 @@ def test_columns_can_be_chosen(tmp_path: Path) -> None:
     ("name", "text", "message"),
     [
         ("h.txt", "x", r'histories end in "\.parquet" or "\.csv"'),
-        ("h.csv", "", "cannot be read as csv"),
-        ("h.parquet", "PAR1 no", "cannot be read as parquet"),
+        ("h.csv", "", r"cannot be read as csv: .+ write histor\w+"),
+        ("h.parquet", "PAR1 no", r"cannot be read as parquet: .+ write histor\w+"),
         ("h.csv", "transaction_id,type\n1,LOGIN\n", 'column "event_time" is missing'),
         ("h.csv", ROWS.replace("number_items", "card_idd"), 'unknown column "card_idd"; did you mean "card_id"?'),
         ("h.csv", ROWS.replace("number_items", "type"), 'column "type" occurs twice'),
@@ -89,10 +89,12 @@ def test_order_is_checked_across_batches(tmp_path: Path) -> None:
 
 
 def test_writing_leaves_no_half_file(tmp_path: Path) -> None:
-    """Goal: whole or not at all. Method: a folder that is not there, then a good write."""
+    """Goal: whole or not at all. Method: a folder that is not there, a name of no kind, then a good write."""
     table = pa.table({"transaction_id": ["a"]})
-    with pytest.raises(HistoryError, match="cannot be written"):
+    with pytest.raises(HistoryError, match=r"cannot be written: .*; name a file in a folder that is there"):
         write_history(table, tmp_path / "none" / "h.parquet")
+    with pytest.raises(HistoryError, match="histories end in"):
+        write_history(table, tmp_path / "h.txt")
     write_history(table, tmp_path / "h.parquet")
 
     assert ["h.parquet"] == [path.name for path in tmp_path.iterdir()]

@@ -81,7 +81,6 @@ def test_report_accounts_for_every_column(tmp_path: Path) -> None:
     assert ("not mapped", "") == status["device_id"]
     assert ("mapped", "event_time and label_delay") == status["fraud_label_time"]
     assert ("spare",) == report.unused_columns
-    assert ("note",) == report.ignored_columns
 
 
 @pytest.mark.parametrize(
@@ -173,6 +172,11 @@ BAD_MAPPINGS = [
         ['not a time zone of the IANA database; did you mean "Europe/Berlin"?'],
     ),
     (MAPPING.replace("multiply", "multipy"), ['mapping.yaml:5:31: unknown key "multipy"; did you mean "multiply"?']),
+    (MAPPING.replace("{from: price", "{source: price"), ['mapping.yaml:5:18: unknown key "source"']),
+    (
+        MAPPING.replace("{from: price", "{fromm: price"),
+        ['mapping.yaml:5:18: unknown key "fromm"; did you mean "from"?'],
+    ),
     (MAPPING.replace("multiply: 100", "multiply: 0"), ["multiply must be greater than 0"]),
     (
         MAPPING.replace('prefix: "t-"', "multiply: 2"),
@@ -230,8 +234,8 @@ def test_sources_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     """Goal: each has its sentence. Method: missing, empty, doubled column, of another kind, itself."""
     mapping = write(tmp_path, "mapping.yaml", MAPPING)
     cases = [
-        (tmp_path / "none.csv", "no such file"),
-        (write(tmp_path, "empty.csv", ""), "cannot be read as csv"),
+        (tmp_path / "none.csv", "no such file; name the CSV or Parquet file"),
+        (write(tmp_path, "empty.csv", ""), "cannot be read as csv: .*; say what it is under `source:` in the mapping"),
         (write(tmp_path, "twice.csv", "id,id\n1,2\n"), 'column "id" occurs twice'),
         (write(tmp_path, "data.txt", SOURCE), "cannot tell what it is"),
         (write(tmp_path, "bad.csv", SOURCE.splitlines()[0] + "\n1,buy,never,1,EUR,c,0,,\n"), "no row could be read"),

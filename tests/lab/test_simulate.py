@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from riskengine.enums import TransactionType
 from riskengine.lab.history import HISTORY_SCHEMA, open_history, write_history
 from riskengine.lab.simulate import CURRENCY_CODES, SCENARIOS, SimulationConfig, simulate
-from riskengine.types import US_PER_DAY, TransactionType
+from riskengine.types import US_PER_DAY
 
 from .builders import packer, simulated
 

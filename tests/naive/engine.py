@@ -5,19 +5,24 @@ The definition of velocity and linkage in O(n) for each event, for streams that 
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import networkx as nx
 import numpy as np
 
 from riskengine.engine.features import FeaturesFile
+from riskengine.engine.kernels import SUMMARY_FOLDED_ONLY, SUMMARY_MODEL_SKIPPED, SUMMARY_SCORED
+from riskengine.enums import DecisionFlag, Kind, ReplyStatus, Stage
 from riskengine.linkage.plan import Linkage
-from riskengine.types import ENTITIES, MISSING, DecisionFlag, Kind, ReplyStatus, Stage
+from riskengine.tables.layout import MEMORY_US
+from riskengine.types import DECISION, ENTITIES, MISSING, TAG_COLUMNS
 from riskengine.velocity import layout
 from riskengine.velocity.schema import Measure, window_us
 
 from .velocity import log2_fixed
 
+VALUE_MAX = float(layout.VALUE_MAX)
 Condition = Callable[[np.void], bool]
 Answers = dict[str, float]
 
@@ -39,42 +44,70 @@ class History:
                 self.events.setdefault((entity, int(event[f"{entity}_tag"])), []).append(event)
 
 
-def _counts(measure: Measure, event: np.void, conditions: Mapping[str, Condition]) -> bool:
-    if measure.when is not None and not conditions[measure.when](event):
-        return False
-    return measure.of is None or event["amount_base_minor"] != MISSING
+@dataclass(frozen=True)
+class Measured:
+    """A measure with what its names mean.
+
+    Attributes:
+        measure: As it is declared.
+        conditions: What each CEL text means.
+        numbers: Slot of each of the caller's numbers.
+    """
+
+    measure: Measure
+    conditions: Mapping[str, Condition]
+    numbers: Mapping[str, int]
+
+    @property
+    def scale(self) -> int:
+        """A number of the caller's is kept in millionths, an amount as it is."""
+        return 1 if self.measure.of == "txn.amount" else 1_000_000
+
+    def _of(self, event: np.void) -> float | None:
+        """Returns what is measured, None where the event has none."""
+        if self.measure.of == "txn.amount":
+            amount = int(event["amount_base_minor"])
+            return None if amount == MISSING else float(amount)
+        assert self.measure.of is not None
+        number = float(event[f"number_{self.numbers[self.measure.of.removeprefix('numbers.')]}"])
+        return None if math.isnan(number) else number
+
+    def value(self, event: np.void) -> int:
+        """Returns what a sum adds, in units of 1 / scale, within what may be added up."""
+        return round(max(-VALUE_MAX, min((self._of(event) or 0.0) * self.scale, VALUE_MAX)))
+
+    def log(self, event: np.void) -> int:
+        """Returns the logarithm as it is kept, of the whole units."""
+        return log2_fixed(round(max(0.0, min(self._of(event) or 0.0, VALUE_MAX))))
+
+    def counts(self, event: np.void) -> bool:
+        """Tells whether an event counts: its condition holds, and it has what is measured."""
+        if self.measure.when is not None and not self.conditions[self.measure.when](event):
+            return False
+        return self.measure.of is None or self._of(event) is not None
+
+    def inside(self, events: list[np.void], window: str, time_us: int) -> list[np.void]:
+        """Returns the events of a window that count."""
+        end = time_us - (window_us(self.measure.delay) if self.measure.delay else 0)
+        start = end - window_us(window)
+        return [e for e in events if start < e["event_time_us"] <= end and self.counts(e)]
 
 
-def _window(
-    events: list[np.void], measure: Measure, window: str, time_us: int, conditions: Mapping[str, Condition]
-) -> list[np.void]:
-    end = time_us - (window_us(measure.delay) if measure.delay else 0)
-    start = end - window_us(window)
-    return [e for e in events if start < e["event_time_us"] <= end and _counts(measure, e, conditions)]
-
-
-def _measure(
-    answers: Answers,
-    prefix: str,
-    measure: Measure,
-    event: np.void,
-    earlier: list[np.void],
-    conditions: Mapping[str, Condition],
-) -> None:
+def _measure(answers: Answers, prefix: str, measured: Measured, event: np.void, earlier: list[np.void]) -> None:
+    measure = measured.measure
     time_us = int(event["event_time_us"])
     with_own = [*earlier, event]
     for window in measure.count:
-        answers[f"{prefix}_count_{window}"] = float(len(_window(with_own, measure, window, time_us, conditions)))
+        answers[f"{prefix}_count_{window}"] = float(len(measured.inside(with_own, window, time_us)))
     for window in measure.sum:
-        inside = _window(with_own, measure, window, time_us, conditions)
-        answers[f"{prefix}_sum_{window}"] = float(sum(int(e["amount_base_minor"]) for e in inside))
+        total = sum(measured.value(e) for e in measured.inside(with_own, window, time_us))
+        answers[f"{prefix}_sum_{window}"] = total / float(measured.scale)
     for window in measure.mean:
-        values = [int(e["amount_base_minor"]) for e in _window(earlier, measure, window, time_us, conditions)]
+        values = [measured.value(e) for e in measured.inside(earlier, window, time_us)]
         if values:
-            answers[f"{prefix}_mean_{window}"] = sum(values) / float(len(values))
+            answers[f"{prefix}_mean_{window}"] = sum(values) / float(len(values)) / float(measured.scale)
     for window in {*measure.std, *measure.zscore}:
-        inside = _window(earlier, measure, window, time_us, conditions)
-        logs = [log2_fixed(int(e["amount_base_minor"])) for e in inside]
+        logs = [measured.log(e) for e in measured.inside(earlier, window, time_us)]
         if len(logs) < layout.STD_EVENTS_MIN:
             continue
         mean = sum(logs) / float(len(logs))
@@ -82,12 +115,12 @@ def _measure(
         spread = math.sqrt(max(squares - mean * mean, 0.0)) / 4096
         if window in measure.std:
             answers[f"{prefix}_std_{window}"] = spread
-        if window in measure.zscore and _counts(measure, event, conditions) and not measure.delay:
-            own = log2_fixed(int(event["amount_base_minor"])) / 4096
+        if window in measure.zscore and measured.counts(event) and not measure.delay:
+            own = measured.log(event) / 4096
             answers[f"{prefix}_zscore_{window}"] = (own - mean / 4096) / max(spread, layout.STD_FLOOR)
     if measure.since_last:
-        times = [int(e["event_time_us"]) for e in earlier if _counts(measure, e, conditions)]
-        times = [time for time in times if time <= time_us]
+        times = [int(e["event_time_us"]) for e in earlier if measured.counts(e)]
+        times = [time for time in times if time_us - MEMORY_US < time <= time_us]
         if times:
             answers[f"{prefix}_since_last_s"] = (time_us - max(times)) / 1e6
 
@@ -121,7 +154,7 @@ def _join(history: History, linkage: Linkage, event: np.void) -> None:
         nodes = (one, tags[0]), (other, tags[1])
         history.links.add_nodes_from(nodes)
         over = [
-            _degree(history, owner, member, tag) > linkage.degree_max.get(owner, linkage.degree_max_default)
+            _degree(history, owner, member, tag) > linkage.cap(owner)
             for owner, member, tag in ((one, other, tags[0]), (other, one, tags[1]))
         ]
         if not any(over):
@@ -136,7 +169,7 @@ def _linkage(answers: Answers, history: History, linkage: Linkage, event: np.voi
             answers[f"{entity}.component_size"] = float(size)
     for entity in linkage.over_degree_cap:
         members = [pair[1 - pair.index(entity)] for pair in linkage.strong if entity in pair]
-        cap = linkage.degree_max.get(entity, linkage.degree_max_default)
+        cap = linkage.cap(entity)
         if history.of(entity, event) and members:
             tag = int(event[f"{entity}_tag"])
             over = any(_degree(history, entity, member, tag) > cap for member in members)
@@ -158,6 +191,7 @@ def fold_events(
         For each event the features that are present, by name, without those of the event alone; and the FOLDED bit.
     """
     history = History()
+    numbers = {key: slot for slot, key in enumerate(file.inputs.numbers)}
     told: list[Answers] = []
     flags: list[int] = []
     for event in events:
@@ -175,7 +209,8 @@ def fold_events(
                 if not event[f"{entity}_tag"]:
                     continue
                 for name, measure in profile.measures.items():
-                    _measure(answers, f"{entity}.{name}", measure, event, earlier[entity], conditions)
+                    measured = Measured(measure, conditions, numbers)
+                    _measure(answers, f"{entity}.{name}", measured, event, earlier[entity])
                 if profile.first_seen and fold and earlier[entity]:
                     first_us = min(int(e["event_time_us"]) for e in earlier[entity])
                     answers[f"{entity}.first_seen_age_s"] = max(time_us - first_us, 0) / 1e6
@@ -194,6 +229,35 @@ def fold_events(
     return told, flags
 
 
+def begin_decisions(events: np.ndarray, flags: np.ndarray, revision: int) -> tuple[np.ndarray, int]:
+    """Returns the decisions as they begin, and what the batch is made of."""
+    decisions = np.zeros(len(events), DECISION)
+    for name in ("sequence", "kind", "received_time_us", "request_key", "request_check", "payload_hash"):
+        decisions[name] = events[name]
+    decisions["revision"] = revision
+    decisions["probability"] = decisions["margin"] = np.nan
+    scored = events["kind"] == Kind.SCORE
+    decisions["degraded_stages"] = np.where(scored, events["skip_stages"], 0)
+    known = np.any([events[name] != 0 for name in TAG_COLUMNS], axis=0)
+    matched = known & (events["kind"] == Kind.OUTCOME)
+    decisions["flags"] = flags | np.where(matched, int(DecisionFlag.MATCHED), 0)
+    summary = (
+        (SUMMARY_SCORED if scored.any() else 0)
+        | (SUMMARY_FOLDED_ONLY if (~scored).any() else 0)
+        | (SUMMARY_MODEL_SKIPPED if (scored & (events["skip_stages"] & Stage.MODEL != 0)).any() else 0)
+    )
+    return decisions, summary
+
+
+def tell_model(events: np.ndarray, margin: np.ndarray, probability: np.ndarray) -> list[tuple[float, float] | None]:
+    """Returns what the model says of each event, None where the deadline had no time for it."""
+    skips = (events["skip_stages"] & Stage.MODEL) != 0
+    return [
+        None if skip else (float(own_margin), float(own_probability))
+        for skip, own_margin, own_probability in zip(skips, margin, probability, strict=True)
+    ]
+
+
 def screen(requests: list[tuple[int, int, int]], known: dict[tuple[int, int], int]) -> list[ReplyStatus]:
     """Tells new requests from repeated ones.
 
@@ -209,6 +273,24 @@ def screen(requests: list[tuple[int, int, int]], known: dict[tuple[int, int], in
         else:
             statuses.append(ReplyStatus.REPEATED if known[key, check] == payload else ReplyStatus.REUSED)
     return statuses
+
+
+def settle(
+    keys: list[tuple[int, int]], statuses: list[ReplyStatus], decided: list[int], stored: dict[tuple[int, int], int]
+) -> list[int]:
+    """Stores what was decided of the new requests, and answers all.
+
+    Args:
+        keys: (request_key, request_check) in order.
+        statuses: From `screen`.
+        decided: Decisions of the new ones, in order.
+        stored: Decision by request; changed.
+    """
+    new = iter(decided)
+    for key, status in zip(keys, statuses, strict=True):
+        if status == ReplyStatus.DECIDED:
+            stored[key] = next(new)
+    return [stored[key] for key in keys]
 
 
 def remember(rows: list[tuple[int, int, int]], known: dict[tuple[int, int], int]) -> None:

@@ -4,15 +4,8 @@ import math
 
 import numpy as np
 
-from riskengine.types import (
-    MISSING,
-    MONETARY_TYPE_LAST,
-    US_PER_DAY,
-    EntryMode,
-    Initiation,
-    VerificationMethod,
-    VerificationResult,
-)
+from riskengine.enums import MONETARY_TYPE_LAST, EntryMode, Initiation, VerificationMethod, VerificationResult
+from riskengine.types import MISSING, US_PER_DAY
 from riskengine.velocity import layout
 
 HOUR_US = 3_600_000_000
@@ -34,8 +27,8 @@ def _mismatch(one: int, other: int) -> float | None:
     return None if one == 0 or other == 0 else float(one != other)
 
 
-def event_features(events: np.ndarray, number_count: int) -> list[list[float | None]]:
-    """Returns the features of each event, None where missing."""
+def event_features(events: np.ndarray, number_count: int) -> list[dict[str, float]]:
+    """Returns the features of each event by name, without the missing ones; the number of slot i is ``numbers.i``."""
     told = []
     for event in events:
         amount = None if event["amount_base_minor"] == MISSING else int(event["amount_base_minor"])
@@ -44,26 +37,29 @@ def event_features(events: np.ndarray, number_count: int) -> list[list[float | N
             local = int(event["event_time_us"]) + int(event["utc_offset_minutes"]) * 60_000_000
         opened = int(event["account_open_time_us"])
         results = [int(event[f"verified_{method.name.lower()}"]) for method in VerificationMethod]
-        row: list[float | None] = [
-            None if amount is None else float(amount),
-            None if amount is None else log2_fixed(amount) / 4096,
-            None if event["transaction_type"] == 0 else float(event["transaction_type"] <= MONETARY_TYPE_LAST),
-            None if local is None else local % US_PER_DAY / HOUR_US,
-            None if local is None else float(local % US_PER_DAY < 6 * HOUR_US),
-            None if local is None else float((local // US_PER_DAY + 3) % 7 >= 5),
-            None if event["entry_mode"] == 0 else float(event["entry_mode"] <= EntryMode.MAGSTRIPE),
-            None if event["initiation"] == 0 else float(event["initiation"] >= Initiation.MERCHANT_RECURRING),
-            None if opened == MISSING else max(int(event["event_time_us"]) - opened, 0) / US_PER_DAY,
-            _mismatch(event["ip_region"], event["card_region"]),
-            _mismatch(event["merchant_region"], event["card_region"]),
-            _mismatch(event["shipping_region"], event["billing_region"]),
-            float(results.count(VerificationResult.FAILED)),
-            float(results.count(VerificationResult.PASSED)),
-        ]
+        kind, mode, initiation = event["transaction_type"], event["entry_mode"], event["initiation"]
+        row: dict[str, float | None] = {
+            "txn.amount": None if amount is None else float(amount),
+            "txn.amount_log": None if amount is None else log2_fixed(amount) / 4096,
+            "txn.monetary": None if kind == 0 else float(kind <= MONETARY_TYPE_LAST),
+            "txn.hour_local": None if local is None else local % US_PER_DAY / HOUR_US,
+            "txn.night": None if local is None else float(local % US_PER_DAY < 6 * HOUR_US),
+            "txn.weekend": None if local is None else float((local // US_PER_DAY + 3) % 7 >= 5),
+            "txn.card_present": None if mode == 0 else float(mode <= EntryMode.MAGSTRIPE),
+            "txn.merchant_initiated": None if initiation == 0 else float(initiation >= Initiation.MERCHANT_RECURRING),
+            "txn.account_age_days": (
+                None if opened == MISSING else max(int(event["event_time_us"]) - opened, 0) / US_PER_DAY
+            ),
+            "txn.ip_card_region_mismatch": _mismatch(event["ip_region"], event["card_region"]),
+            "txn.merchant_card_region_mismatch": _mismatch(event["merchant_region"], event["card_region"]),
+            "txn.shipping_billing_region_mismatch": _mismatch(event["shipping_region"], event["billing_region"]),
+            "txn.verification_failed_count": float(results.count(VerificationResult.FAILED)),
+            "txn.verification_passed_count": float(results.count(VerificationResult.PASSED)),
+        }
         for slot in range(number_count):
             number = float(event[f"number_{slot}"])
-            row.append(None if math.isnan(number) else number)
-        told.append(row)
+            row[f"numbers.{slot}"] = None if math.isnan(number) else number
+        told.append({name: value for name, value in row.items() if value is not None})
     return told
 
 

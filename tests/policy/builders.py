@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from riskengine.enums import TransactionType
 from riskengine.expr import Environment, Variable, VariableKind
 from riskengine.policy.compile import CompiledPolicy, compile_policy, list_ids
 from riskengine.policy.stage import Policy
-from riskengine.types import DECISION, DECISION_WORD, EVENT_WORD, Array, TransactionType, empty_events, words
+from riskengine.types import DECISION, DECISION_WORD, EVENT_WORD, Array, empty_events, words
 from riskengine.yamlfile import Document, load_yaml
 
 FEATURES = ("txn.amount", "card.count", "card.mean", "device.cards", "model.probability")

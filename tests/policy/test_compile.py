@@ -6,7 +6,7 @@ import pytest
 
 from riskengine.errors import ConfigError
 from riskengine.expr import Environment
-from riskengine.policy.compile import compile_policy, documents_of, list_ids
+from riskengine.policy.compile import compile_policy, documents_of, find_problems, list_ids
 from riskengine.yamlfile import Document, load_yaml
 from tests.policy.builders import POLICY, REASONS, compiled, names_of, tag, variables_of
 
@@ -29,7 +29,7 @@ POLICY_MISTAKES = [
     (
         "when: txn.amount >= 1000",
         "when: txn.amuont >= 1000",
-        "7:29: there is no variable txn.amuont; did you mean txn.amount?",
+        '7:29: there is no variable txn.amuont; did you mean "txn.amount"?',
     ),
     (
         "entity: account",
@@ -39,6 +39,7 @@ POLICY_MISTAKES = [
     ),
     ("action: allow", "action: permit", "11:41: action must be one of allow, block, watch"),
     ("id: good", "id: bad", '11:10: the list id "bad" is taken already'),
+    ("id: good", "id: in", '11:10: "in" is a word of CEL; give the list another id'),
     (ENTRY, "{value: not-valid}", "10:62: this is not a valid card"),
     (ENTRY, "{value: 4111}", "10:62: value must be text; put it in quotes"),
     (ENTRY, "{value: c2}", "10:67: this card is on the list already"),
@@ -70,11 +71,11 @@ POLICY_MISTAKES = [
     ("mode: shadow", "mode: trial", "22:90: mode must be one of enforce, shadow, off"),
     ("on_error: review", "on_error: ignore", "20:88: on_error must be one of skip, review, decline"),
     (BUSY, "when: card.count + 3", "20:22: this gives a number, but true or false is needed here"),
-    (BUSY, "when: card.cuont >= 3", "20:27: there is no variable card.cuont; did you mean card.count?"),
+    (BUSY, "when: card.cuont >= 3", '20:27: there is no variable card.cuont; did you mean "card.count"?'),
     (
         BUSY,
         'when: "card.count >= 3 && card.cuont >= 3"',
-        "20:47: there is no variable card.cuont; did you mean card.count?",
+        '20:47: there is no variable card.cuont; did you mean "card.count"?',
     ),
     ("rules:", "rules:\n  - 5", "19:5: item 1 of rules must be a mapping of keys to values"),
 ]
@@ -166,6 +167,31 @@ def test_content_rebuilds_the_policy_without_a_key() -> None:
     assert [one.text for one in first.rule_conditions] == [one.text for one in second.rule_conditions]
 
 
+def test_content_of_another_format_is_refused() -> None:
+    """Goal: a journal of another version ends in a sentence. Method: a content with another format."""
+    content = json.loads(compiled().content)
+
+    with pytest.raises(ConfigError, match="policy of format 2, this program reads format 1; use the one that wrote it"):
+        documents_of(json.dumps({**content, "format": 2}).encode())
+
+
+def test_what_needs_no_features_is_found_without_them() -> None:
+    """Goal: a wrong features.yaml hides little. Method: mistakes of every kind; with both files, then with one."""
+    policy = POLICY.replace("on_review: [hold]", "on_review: [hlod]").replace("reason: LARGE", "reason: LAREG", 1)
+    policy = policy.replace("card.count >= 5", "card.cuont >= 5").replace("mode: live", "mode: lvie")
+    reasons = REASONS.replace("blocked: LISTED", "blocked: LITSED").replace("feature: txn.amount", "feature: amount")
+    documents = load_yaml(policy, name="policy.yaml"), load_yaml(reasons, name="reason_codes.yaml")
+
+    def places(*pair: Document | None) -> list[str]:
+        return sorted(f"{problem.file}:{problem.line}" for problem in find_problems(*pair, tag=tag))
+
+    of_policy = ["policy.yaml:17", "policy.yaml:3"]
+    assert sorted(["policy.yaml:21", *of_policy, "reason_codes.yaml:9"]) == places(*documents)
+    assert of_policy == places(documents[0], None), "without reasons none of them is unknown"
+    assert ["reason_codes.yaml:9"] == places(None, documents[1])
+    assert [] == find_problems(load_yaml(POLICY, name="p"), load_yaml(REASONS, name="r"), tag=tag)
+
+
 def test_content_is_equal_for_equal_policies_only() -> None:
     """Goal: the revision names what decides. Method: comments and notes change nothing, a threshold does."""
     same = compiled("# a comment\n" + POLICY.replace(ENTRY, "{value: c1, note: hello}"))
@@ -210,6 +236,6 @@ def test_what_is_odd_is_warned_of() -> None:
 
 def test_list_ids_are_read_before_anything_is_checked() -> None:
     """Goal: the engine can declare list.<id> first. Method: good, bad and repeated ids."""
-    data = {"lists": [{"id": "a"}, {"id": "B"}, {"id": 5}, 7, {"id": "a"}, {"id": "c_1"}]}
+    data = {"lists": [{"id": "a"}, {"id": "B"}, {"id": 5}, 7, {"id": "a"}, {"id": "in"}, {"id": "c_1"}]}
 
     assert ("a", "c_1") == list_ids(Document("policy.yaml", data))

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from riskengine.enums import DecisionFlag, TransactionType, Verdict
 from riskengine.policy.stage import ROWS_AT_ONCE, Policy
-from riskengine.types import DECISION, DecisionFlag, TransactionType, Verdict, empty_events, words
+from riskengine.types import DECISION, empty_events, words
 from tests.policy.builders import POLICY, compiled, decide, obligations, rule_ids, told
 
 SMALL = Policy(compiled())

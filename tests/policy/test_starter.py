@@ -7,9 +7,9 @@ import pytest
 
 from riskengine.engine.features import code_variables, compile_features, feature_variables
 from riskengine.expr import Environment, Variable, VariableKind
+from riskengine.limits import EngineLimits
 from riskengine.policy.cases import run_cases
 from riskengine.policy.compile import CompiledPolicy, compile_policy, list_ids
-from riskengine.types import EngineLimits
 from riskengine.yamlfile import load_file
 
 DEFAULTS = Path(__file__).resolve().parents[2] / "riskengine" / "defaults"

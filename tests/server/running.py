@@ -14,12 +14,12 @@ from riskengine.engine.link import (
     FRONT_FRAME_BYTES_MAX,
     TO_FRONT,
     FrameReader,
-    connect,
     read_document,
 )
+from riskengine.engine.sockets import connect
 from riskengine.server.client import SERVICE, RiskClient
-from riskengine.server.options import FrontOptions
 from riskengine.server.supervisor import Supervisor
+from riskengine.settings import FrontSettings
 from riskengine.v1 import risk_service_pb2 as service
 from riskengine.wire.pseudonyms import TagKey
 
@@ -81,9 +81,9 @@ class Server:
 
 
 @contextmanager
-def serving(config_dir: Path, *, options: FrontOptions | None = None) -> Iterator[Server]:
+def serving(config_dir: Path, *, front: FrontSettings | None = None) -> Iterator[Server]:
     """Starts a server, watches it in a thread, stops it."""
-    supervisor = Supervisor(config_dir, options=options or FrontOptions(drain_notice_ms=0))
+    supervisor = Supervisor(config_dir, front=front or FrontSettings(drain_notice_ms=0))
     supervisor.start()
     server = Server(config_dir, supervisor)
     done = threading.Event()

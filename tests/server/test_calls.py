@@ -1,12 +1,13 @@
 """The six calls through real processes and sockets."""
 
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from riskengine.server.client import describe, reason_of, violations_of
+from riskengine.server.client import SERVICE, describe, reason_of, violations_of
 from riskengine.v1 import decision_pb2, transaction_pb2
 from riskengine.v1 import risk_service_pb2 as service
 from tests.server.running import Server, failure, score_request
@@ -170,6 +171,35 @@ def test_stream_answers_in_order_with_errors_in_their_place(server: Server) -> N
     for request, reply in zip(requests, replies[:-1], strict=True):
         if reply.HasField("decision"):
             assert reply.decision == server.calls.ScoreTransaction(request, timeout=5).decision
+
+
+def test_replies_are_the_bytes_that_protobuf_writes(server: Server) -> None:
+    """Goal: no client can tell that replies are put together by hand, decisions and errors in their fields.
+
+    Method: the raw reply of each call, parsed and serialised again; one good and one bad request in batch and stream.
+    """
+    good, bad = score_request(), score_request(amount_minor=-1)
+    record = service.RecordTransactionRequest(request_id="bytes-000001", transaction=good.transaction)
+    batch = service.BatchScoreTransactionsRequest(requests=[good, bad])
+    messages = [service.StreamScoreTransactionsRequest(request=request) for request in (bad, good)]
+    stream: Any = server.client.channel.stream_stream(f"/{SERVICE}/StreamScoreTransactions")
+    raws: list[tuple[Any, bytes]] = [
+        (service.ScoreTransactionResponse, server.raw("ScoreTransaction", good.SerializeToString())),
+        (service.RecordTransactionResponse, server.raw("RecordTransaction", record.SerializeToString())),
+        (service.BatchScoreTransactionsResponse, server.raw("BatchScoreTransactions", batch.SerializeToString())),
+    ]
+    raws += [
+        (service.StreamScoreTransactionsResponse, raw)
+        for raw in stream(iter([message.SerializeToString() for message in messages]), timeout=5)
+    ]
+
+    assert [raw for _, raw in raws] == [
+        kind.FromString(raw).SerializeToString(deterministic=True) for kind, raw in raws
+    ]
+    alone, _, several, first, second = [kind.FromString(raw) for kind, raw in raws]
+    assert [alone.decision, alone.decision] == [several.results[0].decision, second.decision]
+    assert several.results[1].error == first.error
+    assert [bad.request_id, good.request_id] == [first.request_id, second.request_id]
 
 
 BAD = [

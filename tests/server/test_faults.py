@@ -2,6 +2,7 @@
 
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -15,8 +16,12 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from riskengine.engine.link import FrameKind, document_frame
+from riskengine.engine.process import EXIT_FAULT
+from riskengine.engine.sockets import listen
 from riskengine.server.client import RiskClient, reason_of
-from riskengine.server.options import FrontOptions
+from riskengine.settings import FrontSettings
+from riskengine.types import LAYOUT_VERSION
 from riskengine.v1 import decision_pb2
 from riskengine.v1 import risk_service_pb2 as service
 from tests.server.running import SETTINGS, Server, failure, score_request, serving, write_config
@@ -37,10 +42,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a fallback and a small bound, to be hurt; each test leaves it serving."""
     config_dir = write_config(tmp_path_factory.mktemp("fragile"), SETTINGS + FALLBACK)
-    options = FrontOptions(
+    front = FrontSettings(
         in_flight_max=IN_FLIGHT_MAX, skip_linkage_below_ms=4_000, skip_model_below_ms=2_000, drain_notice_ms=0
     )
-    with serving(config_dir, options=options) as running:
+    with serving(config_dir, front=front) as running:
         yield running
 
 
@@ -154,6 +159,30 @@ def test_short_deadline_skips_linkage_then_model(fragile: Server) -> None:
     ]
 
     assert [[], [decision_pb2.STAGE_LINKAGE], [decision_pb2.STAGE_LINKAGE, decision_pb2.STAGE_MODEL]] == skipped
+
+
+def test_front_that_cannot_understand_the_engine_ends_with_its_incident(tmp_path: Path) -> None:
+    """Goal: what the log calls the end of a front leads to where it happened.
+
+    Method: a stand-in engine says that it serves and gives no catalogue.
+    """
+    config_dir = write_config(tmp_path)
+    data_dir = config_dir / "data"
+    data_dir.mkdir()
+    command = [sys.executable, "-m", "riskengine.server.app", str(config_dir)]
+    with listen(data_dir) as listener:
+        listener.setblocking(True)
+        front = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        connection, _ = listener.accept()
+        connection.sendall(document_frame(FrameKind.HELLO, {"state": "SERVING", "layout": LAYOUT_VERSION}))
+        _, log = front.communicate(timeout=30)
+        connection.close()
+    incidents = re.findall(r"incident (\w{16})", log)
+
+    assert EXIT_FAULT == front.returncode, log
+    assert "KeyError" in log
+    assert 1 == len(set(incidents)), log
+    assert f"the front ends: internal error, incident {incidents[0]}" in log
 
 
 SERVE = (

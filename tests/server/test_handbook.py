@@ -8,13 +8,13 @@ import pytest
 from riskengine.cli.requests import rows_of, score_request
 from riskengine.engine.configuration import Configuration, load_configuration
 from riskengine.engine.engine import Engine
+from riskengine.enums import Verdict
 from riskengine.lab.features import in_order, packer_of
 from riskengine.lab.history import open_history
 from riskengine.lab.importer import import_history, mapping_path
 from riskengine.lab.replay import replay
 from riskengine.lab.train import activate_model, train_model
 from riskengine.settings import load_settings
-from riskengine.types import Verdict
 from riskengine.v1 import risk_service_pb2 as service
 from riskengine.wire.pseudonyms import Pseudonyms, TagKey
 from tests.server.running import Server, write_config

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from riskengine.errors import ConfigError, StartRefused
+from riskengine.errors import BundleError, ConfigError, StartRefused
 from riskengine.server.addresses import check_plaintext, reserve
-from riskengine.server.options import FrontOptions
 from riskengine.server.supervisor import CrashLoop, Supervisor
+from riskengine.settings import FrontSettings
 from tests.server.running import SETTINGS, Server, score_request, write_config
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
@@ -110,8 +110,19 @@ def test_shared_port_is_held_and_strangers_are_noticed() -> None:
             reserve(address, shared=True)
 
 
-def test_options_survive_the_command_line() -> None:
-    """Goal: a front gets what its supervisor has. Method: there and back."""
-    options = FrontOptions(pace_ms=0, in_flight_max=3, plaintext_anywhere=True)
+def test_settings_of_a_front_survive_the_command_line() -> None:
+    """Goal: a front gets what its supervisor has. Method: there and back, strictly."""
+    front = FrontSettings(pace_ms=0, in_flight_max=3, plaintext_anywhere=True)
 
-    assert options == FrontOptions.from_json(options.to_json())
+    assert front == FrontSettings.model_validate_json(front.model_dump_json())
+
+
+def test_damaged_model_is_told_as_what_it_is(tmp_path: Path) -> None:
+    """Goal: a program tells refusals apart by their reason. Method: an empty model, read by the engine process."""
+    config_dir = write_config(tmp_path)
+    (config_dir / "models" / "empty").mkdir(parents=True)
+    (config_dir / "models" / "active").write_text("empty\n")
+
+    with pytest.raises(StartRefused, match="model bundle empty") as error:
+        Supervisor(config_dir).start()
+    assert BundleError.reason == error.value.reason

@@ -4,9 +4,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from riskengine.limits import EngineLimits
 from riskengine.tables import kernels, layout
+from riskengine.tables.members import kernels as relations
 from riskengine.tables.store import Store, create_store
-from riskengine.types import EngineLimits
 
 SECOND_US = 1_000_000
 RETENTION_US = 1000 * SECOND_US
@@ -87,7 +88,7 @@ def test_idle_entities_are_swept_as_others_come() -> None:
     store = new_store(64)
     old = touch(store, 7, 0)
     word = layout.HEAD_WORDS
-    kernels.relation_touch(store.heads, store.arena, store.free, store.counters, old, word, 99, 0, 8)
+    relations.relation_touch(store.heads, store.arena, store.free, store.counters, old, word, 99, 0, 8)
     offset = int(store.heads[old, word])
     for key in range(100, 110):
         touch(store, key, RETENTION_US + SECOND_US)
@@ -109,13 +110,13 @@ def test_relation_counts_members_seen_after_a_time(seen: list[tuple[int, int]], 
     entity = touch(store, 1, 0)
     last: dict[int, int] = {}
     for member, time in seen:
-        new = kernels.relation_touch(
+        new = relations.relation_touch(
             store.heads, store.arena, store.free, store.counters, entity, layout.HEAD_WORDS, member, time, 16
         )
         assert new == (member not in last)
         last[member] = max(last.get(member, -1), time)
 
-    count = kernels.relation_count(store.heads, store.arena, entity, layout.HEAD_WORDS, since)
+    count = relations.relation_count(store.heads, store.arena, entity, layout.HEAD_WORDS, since)
 
     assert sum(time > since for time in last.values()) == count
 
@@ -125,7 +126,7 @@ def test_full_relation_replaces_the_member_unseen_for_longest_and_says_so() -> N
     store = new_store(4)
     entity = touch(store, 1, 0)
     for member in range(1, 11):
-        kernels.relation_touch(
+        relations.relation_touch(
             store.heads, store.arena, store.free, store.counters, entity, layout.HEAD_WORDS, member, member, 4
         )
 
@@ -142,7 +143,7 @@ def test_used_up_arena_is_counted_and_breaks_nothing() -> None:
     arena = np.zeros(20, np.int64)
     entity = touch(store, 1, 0)
     for member in range(1, 9):
-        kernels.relation_touch(
+        relations.relation_touch(
             store.heads, arena, store.free, store.counters, entity, layout.HEAD_WORDS, member, member, 8
         )
 

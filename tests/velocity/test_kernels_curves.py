@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from riskengine.limits import EngineLimits
 from riskengine.tables import layout as tables
-from riskengine.tables.kernels import slab_take
+from riskengine.tables.kernels import slab_take, slab_words
 from riskengine.tables.store import Store, create_store
-from riskengine.types import EngineLimits
 from riskengine.velocity import kernels
 
 LIMITS = EngineLimits(entities_max=16, arena_mib=1, recent_decisions_max=16)
@@ -74,7 +74,7 @@ def test_rows_that_no_window_reaches_are_forgotten_before_the_curve_grows() -> N
     size_class = int(store.heads[0, tables.HEAD_CURVE_META]) >> tables.META_CLASS_SHIFT
 
     assert (30, 150) == over(store, START_US + 999 * DAY_US, 30 * DAY_US)
-    assert tables.class_words(size_class) <= 3 * 64
+    assert slab_words(size_class) <= 3 * 64
 
 
 def test_freed_slabs_are_zero_and_used_again() -> None:

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riskengine.types import MISSING, VerificationMethod, empty_events, words
+from riskengine.enums import VerificationMethod
+from riskengine.types import MISSING, empty_events, words
 from riskengine.velocity import layout
 from riskengine.velocity.inputs import kernels
+from riskengine.velocity.plan import EVENT_FEATURES
 from tests.naive import velocity as naive
 
 AMOUNTS = st.one_of(st.just(MISSING), st.integers(0, 10**12))
@@ -37,13 +39,17 @@ def events(draw: st.DrawFn) -> np.ndarray:
 
 @given(rows=events())
 def test_event_features_agree_with_their_definition(rows: np.ndarray) -> None:
-    """Every value equals the plain one, and is missing where that is None."""
+    """Every value stands under its name, equals the plain one, and is missing where that is."""
     expected = naive.event_features(rows, 2)
-    features, valid = np.zeros((len(rows), 16)), np.ones((len(rows), 16), np.uint8)
+    names = [*(feature.name for feature in EVENT_FEATURES), "numbers.0", "numbers.1"]
+    features, valid = np.zeros((len(rows), len(names))), np.ones((len(rows), len(names)), np.uint8)
 
     kernels.event_features(words(rows), np.arange(2), features, valid)
 
-    told = [[float(v) if ok else None for v, ok in zip(*row, strict=True)] for row in zip(features, valid, strict=True)]
+    told = [
+        {name: float(value) for name, value, known in zip(names, *row, strict=True) if known}
+        for row in zip(features, valid, strict=True)
+    ]
     assert expected == told
 
 
@@ -84,7 +90,7 @@ def test_increments_agree_with_their_definition(
 @pytest.mark.parametrize("rows", [1, 7])
 def test_number_of_rows_is_returned(rows: int) -> None:
     """The kernels tell how many rows they did."""
-    features, valid = np.zeros((rows, 14)), np.zeros((rows, 14), np.uint8)
+    features, valid = np.zeros((rows, layout.COLUMN_NUMBERS)), np.zeros((rows, layout.COLUMN_NUMBERS), np.uint8)
 
     done = kernels.event_features(words(empty_events(rows)), np.zeros(0, np.int64), features, valid)
 

@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from riskengine.types import DECISION, EVENT, Array, DecisionFlag
+from riskengine.enums import DecisionFlag
+from riskengine.types import DECISION, EVENT, Array
 from riskengine.v1 import risk_service_pb2 as service
 from riskengine.v1 import transaction_pb2 as messages
+from riskengine.wire.checks import DoorLimits
 from riskengine.wire.door import Door
 from riskengine.wire.pseudonyms import TagKey
 
@@ -52,6 +54,13 @@ def door(**overrides: Any) -> Door:
         "skew_us": 60_000_000,
     }
     return Door(KEY, **(options | overrides))
+
+
+def limits() -> DoorLimits:
+    """Returns the configured limits of `door()`."""
+    return DoorLimits(
+        currencies=frozenset({"EUR", "USD", "JPY", "KWD"}), skew_us=60_000_000, pan_exempt_fields=frozenset()
+    )
 
 
 def verification(method: Any, result: Any) -> "messages.Verification":

@@ -1,21 +1,19 @@
 """Requests become rows that say the same, and a payload hash that says whether two requests do."""
 
 import struct
-from enum import IntEnum
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riskengine import types
+from riskengine import enums, types
 from riskengine.errors import InvalidRequest
 from riskengine.types import ENTITIES, EVENT_STRUCT, LABEL_SLOTS, MISSING, NUMBER_SLOTS, pack_code, unpack_code
-from riskengine.v1 import decision_pb2, risk_service_pb2, transaction_pb2
 from riskengine.v1 import risk_service_pb2 as service
 from riskengine.v1 import transaction_pb2 as messages
 from riskengine.wire import checks
-from riskengine.wire.checks import DoorLimits, Suspect
+from riskengine.wire.checks import Suspect
 from riskengine.wire.pseudonyms import Pseudonyms
 from tests.wire.builders import (
     KEY,
@@ -23,6 +21,7 @@ from tests.wire.builders import (
     door,
     entities,
     issuer,
+    limits,
     outcome_request,
     record_request,
     score_request,
@@ -84,13 +83,6 @@ def transactions(draw: st.DrawFn) -> "messages.Transaction":
     return built
 
 
-def limits() -> DoorLimits:
-    """Returns the configured limits of `DOOR`."""
-    return DoorLimits(
-        currencies=frozenset({"EUR", "USD", "JPY", "KWD"}), skew_us=60_000_000, pan_exempt_fields=frozenset()
-    )
-
-
 @given(transactions())
 def test_row_equals_the_message(transaction: "messages.Transaction") -> None:
     """Goal: what is scored is what was sent. Method: valid transactions of every shape, compared field by field."""
@@ -111,7 +103,7 @@ def test_row_equals_the_message(transaction: "messages.Transaction") -> None:
     assert sent.currency_code == unpack_code(int(row["currency"]))
     results = {int(item.method): int(item.result) for item in sent.verifications}
     assert [results.get(method, 0) for method in range(1, 7)] == [
-        row[f"verified_{method.name.lower()}"] for method in types.VerificationMethod
+        row[f"verified_{method.name.lower()}"] for method in enums.VerificationMethod
     ]
     for name in ("channel", "entry_mode", "initiation"):
         assert getattr(sent, name) == row[name]
@@ -297,36 +289,6 @@ def test_undeclared_slots_do_not_shift_declared_ones() -> None:
     assert 2.5 == row[f"number_{NUMBER_SLOTS - 1}"]
     assert pack_code("v") == row[f"label_{LABEL_SLOTS - 1}"]
     assert 1 == sum(row[name] == row[name] for name in types.NUMBER_COLUMNS)
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        (getattr(types, name), getattr(module, name))
-        for module, names in (
-            (transaction_pb2, ("TransactionType", "Channel", "EntryMode", "Initiation", "VerificationMethod")),
-            (transaction_pb2, ("VerificationResult", "IssuerOutcome")),
-            (risk_service_pb2, ("OutcomeType",)),
-            (decision_pb2, ("Verdict", "ListAction")),
-        )
-        for name in names
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_enum_numbers_equal_the_protos(ours: type[IntEnum], theirs: Any) -> None:
-    """Goal: a number means one thing on both sides. Method: names and numbers of every enum."""
-    prefix = theirs.DESCRIPTOR.values_by_number[0].name.removesuffix("UNSPECIFIED")
-
-    assert {item.name.removeprefix(prefix): item.number for item in theirs.DESCRIPTOR.values if item.number} == {
-        item.name: item.value for item in ours
-    }
-
-
-def test_stage_bits_equal_the_protos() -> None:
-    """Goal: as above for stages, whose number is the bit's position plus one. Method: all of them."""
-    numbers = {item.name.removeprefix("STAGE_"): item.number for item in decision_pb2.Stage.DESCRIPTOR.values}
-
-    assert {item.name: item.value.bit_length() for item in types.Stage} | {"UNSPECIFIED": 0} == numbers
 
 
 def test_unusable_rates_are_refused_at_start() -> None:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from riskengine.currencies import AMOUNT_MINOR_MAX, MINOR_UNIT_EXPONENTS, rate_problems
 from riskengine.types import MISSING
-from riskengine.wire.money import AMOUNT_MINOR_MAX, MINOR_UNIT_EXPONENTS, load_rates, rate_between, rate_problems
+from riskengine.wire.money import load_rates, rate_between
 
 RATES = st.decimals(min_value=Decimal("0.000001"), max_value=Decimal(9000), places=6)
 LONG_RATES = st.decimals(min_value=Decimal("0.000000000001"), max_value=Decimal("0.1"), places=17)
@@ -68,8 +69,8 @@ def test_minor_units_differ_by_currency() -> None:
         ({"USD": "-1"}, "USD", "above 0"),
         ({"USD": "NaN"}, "USD", "above 0"),
         ({"USD": "Infinity"}, "USD", "above 0"),
-        ({"EURO": "1"}, "EURO", "did you mean EUR?"),
-        ({"EUR": "1.1"}, "EUR", "must be 1"),
+        ({"EURO": "1"}, "EURO", 'did you mean "EUR"?'),
+        ({"EUR": "1.1"}, "EUR", "is 1; remove it"),
         ({"USD": "1" + "1" * 20}, "USD", "digits"),
         ({"USD": "1e12"}, "USD", "64 bits"),
         ({"XAU": "1"}, "XAU", "ISO 4217"),

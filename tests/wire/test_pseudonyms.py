@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,16 +96,6 @@ def test_address_is_accepted_as_by_ipaddress(text: str) -> None:
         known = False
 
     assert known == bool(normal_ip(text))
-
-
-@given(st.sampled_from(ENTITIES), st.lists(st.one_of(st.none(), st.text(max_size=12)), max_size=30))
-def test_column_equals_single_tags(entity: str, values: list[str | None]) -> None:
-    """Goal: histories and requests meet in the same tags. Method: a column against its values one by one."""
-    pseudonyms = Pseudonyms(KEY)
-    tags = pseudonyms.tags_of(entity, values)
-
-    assert np.uint64 == tags.dtype
-    assert [0 if value is None else pseudonyms.tag(entity, value) for value in values] == tags.tolist()
 
 
 @given(st.text(max_size=60))

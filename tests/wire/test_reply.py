@@ -1,16 +1,18 @@
 """Decision rows become replies: the bytes protobuf would write, the words the catalogue has."""
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from google.rpc.status_pb2 import Status
 from hypothesis import given
 from hypothesis import strategies as st
 
+from riskengine.enums import DecisionFlag, Stage
 from riskengine.errors import InvalidRequest
-from riskengine.types import DECISION, DecisionFlag, Stage
+from riskengine.types import DECISION
 from riskengine.v1 import decision_pb2 as messages
 from riskengine.v1 import risk_service_pb2 as service
 from riskengine.wire.names import ReasonWords, Sets, number_text, varint
@@ -21,8 +23,10 @@ from riskengine.wire.reply import (
     parse_decision_name,
     record_response,
 )
+from riskengine.yamlfile import load_file
 from tests.wire.builders import NAMES, decision_rows
 
+DEFAULTS = Path(__file__).resolve().parents[2] / "riskengine" / "defaults"
 BUILDER = ReplyBuilder({3: NAMES})
 WORD = st.integers(0, 2**64 - 1)
 FLOAT = st.one_of(st.floats(allow_infinity=False), st.sampled_from([0.0, -0.0, 1.0, float("nan")]))
@@ -30,7 +34,12 @@ FLOAT = st.one_of(st.floats(allow_infinity=False), st.sampled_from([0.0, -0.0, 1
 
 def decision(**columns: Any) -> "messages.Decision":
     """Returns the message for a row with these columns."""
-    return BUILDER.decision(decision_rows(**columns).tobytes())
+    return message_of(BUILDER, decision_rows(**columns).tobytes())
+
+
+def message_of(builder: ReplyBuilder, raw: bytes) -> "messages.Decision":
+    """Returns what a client reads."""
+    return messages.Decision.FromString(builder.decision_bytes(raw))
 
 
 @st.composite
@@ -58,24 +67,24 @@ def rows(draw: st.DrawFn) -> bytes:
     return row.tobytes()
 
 
-@given(rows(), st.booleans())
-def test_bytes_are_those_of_protobuf(raw: bytes, recorded: bool) -> None:
+@given(rows())
+def test_bytes_are_those_of_protobuf(raw: bytes) -> None:
     """Goal: no client can tell. Method: parse, serialise deterministically, compare; and again for determinism."""
-    written = BUILDER.score_response(raw, recorded=recorded)
-    message = service.ScoreTransactionResponse.FromString(written)
-    for reason in message.decision.reasons:  # protobuf writes -0.0, we leave it out: both read 0.
+    written = BUILDER.decision_bytes(raw)
+    message = messages.Decision.FromString(written)
+    for reason in message.reasons:  # protobuf writes -0.0, we leave it out: both read 0.
         if reason.contribution == 0:
             reason.ClearField("contribution")
 
     assert message.SerializeToString(deterministic=True) == written
-    assert written == ReplyBuilder({3: NAMES}).score_response(raw, recorded=recorded)
+    assert written == ReplyBuilder({3: NAMES}).decision_bytes(raw)
 
 
 @given(rows())
 def test_reply_says_what_the_row_says(raw: bytes) -> None:
     """Goal: every column arrives. Method: the message against the row, field by field."""
     row = np.frombuffer(raw, DECISION)[0]
-    told = BUILDER.decision(raw)
+    told = message_of(BUILDER, raw)
 
     assert decision_name(request_key=int(row["request_key"]), request_check=int(row["request_check"])) == told.name
     assert row["verdict"] == told.verdict
@@ -175,60 +184,24 @@ def test_model_mode_follows_the_flags(flags: int, mode: int) -> None:
     assert mode == decision(flags=flags).model_mode
 
 
-def test_fallback_is_not_recorded() -> None:
-    """Goal: the caller knows to send it later. Method: recorded=False."""
-    raw = decision_rows(reason_count=0, probability=np.nan).tobytes()
-
-    assert not BUILDER.decision(raw, recorded=False).recorded
-    assert BUILDER.decision(raw).recorded
-
-
 def test_no_model_leaves_its_fields_empty() -> None:
     """Goal: no invented names. Method: names without a model, once None and once absent."""
     for names in (
         NAMES | {"model": None, "model_revision": None},
         {k: v for k, v in NAMES.items() if "model" not in k},
     ):
-        told = ReplyBuilder({3: names}).decision(decision_rows(probability=np.nan, flags=1).tobytes())
+        told = message_of(ReplyBuilder({3: names}), decision_rows(probability=np.nan, flags=1).tobytes())
 
         assert ("", "", 0) == (told.model, told.model_revision, told.model_mode)
 
 
-def test_row_may_come_as_a_tuple_or_a_view() -> None:
-    """Goal: whatever the link delivers. Method: bytes, memoryview and tuple of one row."""
-    row = decision_rows()
-    raw = row.tobytes()
-
-    assert (
-        BUILDER.score_response(raw) == BUILDER.score_response(row[0].item()) == BUILDER.score_response(memoryview(raw))
-    )
-
-
 def test_revisions_do_not_mix() -> None:
     """Goal: an old decision is told in the words of its time. Method: two revisions with other names."""
-    builder = ReplyBuilder({3: NAMES})
-    builder.learn(4, NAMES | {"policy": "policies/newer", "segments": ["other"]})
+    builder = ReplyBuilder({3: NAMES, 4: NAMES | {"policy": "policies/newer", "segments": ["other"]}})
 
     assert ["policies/starter", "policies/newer"] == [
-        builder.decision(decision_rows(revision=revision).tobytes()).policy for revision in (3, 4)
+        message_of(builder, decision_rows(revision=revision).tobytes()).policy for revision in (3, 4)
     ]
-    assert (True, False) == (builder.knows(4), builder.knows(5))
-
-
-def test_batch_and_stream_carry_decisions_and_errors() -> None:
-    """Goal: each result has one or the other, in order. Method: one of each, parsed back."""
-    raw, error = decision_rows().tobytes(), Status(code=3, message="no")
-    batch = service.BatchScoreTransactionsResponse.FromString(BUILDER.batch_response([raw, error, raw]))
-    replies = [
-        service.StreamScoreTransactionsResponse.FromString(BUILDER.stream_response(request_id, result))
-        for request_id, result in (("req-00000001", raw), ("", error))
-    ]
-
-    assert ["decision", "error", "decision"] == [item.WhichOneof("result") for item in batch.results]
-    assert ["decision", "error"] == [item.WhichOneof("result") for item in replies]
-    assert BUILDER.decision(raw) == batch.results[0].decision == replies[0].decision
-    assert error == batch.results[1].error == replies[1].error
-    assert ["req-00000001", ""] == [item.request_id for item in replies]
 
 
 def test_other_responses_follow_the_flags() -> None:
@@ -274,6 +247,21 @@ def test_memo_of_sets_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert all(sets[mask] == bytes(65 + bit for bit in range(6) if mask >> bit & 1) for mask in range(64))
     assert 8 >= len(sets)
+
+
+def test_starter_reasons_read_well_from_the_least_their_rules_tell() -> None:
+    """Goal: nobody reads "1 checks". Method: each count of the starter at the threshold of the rule that speaks of it."""
+    reasons, rules = (load_file(DEFAULTS / name).data for name in ("reason_codes.yaml", "policy.yaml"))
+    told = {}
+    for rule in rules["rules"]:
+        reason = reasons["reasons"].get(rule.get("reason"), {})
+        least = re.search(rf"{reason.get('feature')} >= (\d+)", rule["when"])
+        if least is not None and reason.get("unit") == "count":
+            words = ReasonWords(code=rule["reason"], text=reason["text"], unit="count")
+            told[rule["id"]] = messages.Reason.FromString(words.fill(float(least[1]), math.nan)).text
+
+    assert 15 <= len(told)
+    assert {} == {rule: text for rule, text in told.items() if re.search(r"\b1 [a-z]", text)}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """One error table: codes, details and what is hidden."""
 
-import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import grpc
@@ -9,8 +12,14 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
+import riskengine
 from riskengine import errors
+from riskengine.cli.failures import UsageProblem
+from riskengine.engine.link import LinkFault
 from riskengine.errors import InvalidRequest, Problem, RiskEngineError, Violation
+from riskengine.expr.issues import ExpressionError, Issue
+from riskengine.server.supervisor import CrashLoop
+from riskengine.server.waiting import DeadlineExceeded
 from riskengine.wire.status import DETAILS_KEY, PUSHBACK_KEY, abort_of, code_of, status_of
 from tests.wire.test_checks import admit, worst_request
 
@@ -28,6 +37,11 @@ SAMPLES: list[tuple[RiskEngineError, str, str]] = [
     (errors.JournalCorrupt("bit rot", file="secret.jnl", offset=1, sequence=2), "DATA_LOSS", "INTERNAL"),
     (errors.JournalFault("disk secret"), "INTERNAL", "INTERNAL"),
     (errors.StartRefused("port in use"), "FAILED_PRECONDITION", "START_REFUSED"),
+    (DeadlineExceeded(), "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"),
+    (ExpressionError("a +", [Issue(3, "ends too soon")]), "FAILED_PRECONDITION", "EXPRESSION_INVALID"),
+    (LinkFault("secret"), "INTERNAL", "INTERNAL"),
+    (CrashLoop("secret"), "INTERNAL", "INTERNAL"),
+    (UsageProblem("secret"), "INTERNAL", "INTERNAL"),
     (RiskEngineError("secret"), "INTERNAL", "INTERNAL"),
 ]
 
@@ -57,10 +71,31 @@ def test_error_has_its_code_and_one_reason(error: RiskEngineError, code: str, re
 
 
 def test_every_class_of_the_tree_is_in_the_table() -> None:
-    """Goal: a new error cannot be forgotten. Method: the classes of the module against the samples."""
-    classes = {item for _, item in inspect.getmembers(errors, inspect.isclass) if issubclass(item, RiskEngineError)}
+    """Goal: a new error cannot be forgotten. Method: all subclasses, with every module imported, against the samples."""
+    for module in pkgutil.walk_packages(riskengine.__path__, "riskengine."):
+        import_module(module.name)
+    classes = {kind for kind in family(RiskEngineError) if kind.__module__.startswith("riskengine.")}
 
     assert classes == {type(error) for error, _, _ in SAMPLES}
+
+
+def family(kind: type[RiskEngineError]) -> Iterator[type[RiskEngineError]]:
+    """Yields a class and all its descendants."""
+    yield kind
+    for child in kind.__subclasses__():
+        yield from family(child)
+
+
+def test_tree_in_the_docstring_is_the_tree() -> None:
+    """Goal: a reader finds every error. Method: names and parents as drawn, and the names told beside the drawing."""
+    doc = errors.__doc__ or ""
+    drawn = {name: len(indent) // 4 for indent, name in re.findall(r"^([│ ]*)[├└]── (\w+)", doc, re.MULTILINE)}
+    told = set(re.findall(r"`\w+\.\w+\.(\w+)`", doc))
+    classes = [type(error) for error, _, _ in SAMPLES if type(error) is not RiskEngineError]
+    here = [kind for kind in classes if kind.__module__ == "riskengine.errors"]
+
+    assert drawn == {kind.__name__: len(kind.__mro__) - len(RiskEngineError.__mro__) - 1 for kind in here}
+    assert told == {kind.__name__ for kind in classes} - set(drawn)
 
 
 @pytest.mark.parametrize("error", [error for error, _, _ in SAMPLES], ids=lambda error: type(error).__name__)

@@ -1,4 +1,4 @@
-"""`demo`: the whole engine in a minute or two, for somebody who has never seen it."""
+"""`demo`: the whole engine in about two minutes, for somebody who has never seen it."""
 
 import shutil
 import signal

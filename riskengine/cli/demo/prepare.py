@@ -16,9 +16,12 @@ from riskengine.cli.workspace import load_workspace
 from riskengine.errors import RiskEngineError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
 
     from riskengine.engine.engine import Engine
+    from riskengine.lab.events import EventPacker
 
     from .story import Size, Story
 
@@ -47,7 +50,7 @@ def make_folder(directory: Path) -> None:
         (directory / name).write_text(text.replace(before, after), encoding="utf-8")
 
 
-def train_own_model(directory: Path, story: "Story", size: "Size", *, created_time_us: int) -> float | None:
+def train_own_model(directory: Path, story: "Story", size: "Size", *, created_time_us: int) -> None:
     """Trains the demo's model on its past.
 
     Args:
@@ -55,15 +58,12 @@ def train_own_model(directory: Path, story: "Story", size: "Size", *, created_ti
         story: The past is used, never the live part.
         size: Number of trees.
         created_time_us: Of the bundle.
-
-    Returns:
-        Average precision on the newest labelled days; None where it is not told.
     """
     from riskengine.lab.booster import FitSettings
     from riskengine.lab.history import write_history
 
     write_history(story.lessons, directory / HISTORY)
-    trained = train_visibly(
+    train_visibly(
         directory / HISTORY,
         load_workspace(directory, with_model=False),
         name=MODEL,
@@ -75,19 +75,14 @@ def train_own_model(directory: Path, story: "Story", size: "Size", *, created_ti
             learning_rate=0.1, max_bin=512, calibration_share=CALIBRATION_SHARE, test_share=TEST_SHARE
         ),
     )
-    quality = trained.report["figures"]["test"].get("average_precision")
-    return float(quality) if quality is not None else None
 
 
-def fold_past(directory: Path, past: "pa.Table") -> int:
+def fold_past(directory: Path, past: "pa.Table") -> None:
     """Folds the past through an engine in this process, into the data directory that the server opens next.
 
     Args:
         directory: The demo's.
-        past: Of the history schema, in order.
-
-    Returns:
-        Commands journaled: events and the frauds reported by then.
+        past: Of the history schema, in order, with the labels known by its end.
     """
     workspace = load_workspace(directory, with_model=True)
     from riskengine.engine.engine import Engine
@@ -109,16 +104,28 @@ def fold_past(directory: Path, past: "pa.Table") -> int:
         finally:
             engine.close()
         shown.say(f"{plural(count, 'event')}, all in the journal")
-    return count
 
 
-def _commit(engine: "Engine", past: "pa.Table", packer: object, *, rows_max: int, total: int, tell: object) -> None:
+def _commit(
+    engine: "Engine",
+    past: "pa.Table",
+    packer: "EventPacker",
+    *,
+    rows_max: int,
+    total: int,
+    tell: "Callable[[int, int], None]",
+) -> None:
+    import pyarrow.compute as pc
+
+    from riskengine.enums import Kind
     from riskengine.lab.features import in_order
-    from riskengine.types import Kind
 
+    # Every label that the past has is known when the server starts, also those that came behind its last event.
+    known_until_us = pc.max(past.column("fraud_label_time").cast("int64")).as_py()
+    batches = past.to_batches(16_384)
     done = 0
-    for events, _, _, _ in in_order(iter(past.to_batches(16_384)), packer, kind=Kind.RECORD):  # type: ignore[arg-type]
+    for events, _, _, _ in in_order(batches, packer, kind=Kind.RECORD, known_until_us=known_until_us):
         for first in range(0, len(events), rows_max):
             engine.commit(events[first : first + rows_max])
         done += len(events)
-        tell(min(done, total), total)  # type: ignore[operator]
+        tell(min(done, total), total)

@@ -7,8 +7,9 @@ Called by `engine.recent.table`.
 
 import numpy as np
 
+from riskengine.enums import Kind, ReplyStatus
 from riskengine.jit import kernel
-from riskengine.types import DECISION_WORD, EVENT_WORD, TAG_WORD_FIRST, Kind, ReplyStatus
+from riskengine.types import DECISION_WORD, EVENT_WORD, TAG_WORD_FIRST
 
 _KEY = DECISION_WORD["request_key"]
 _CHECK = DECISION_WORD["request_check"]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from riskengine.types import DECISION, DECISION_WORDS, ENTITIES, Array, ReplyStatus, WordMatrix, rows_of, words
+from riskengine.enums import ReplyStatus
+from riskengine.types import DECISION, DECISION_WORDS, ENTITIES, Array, WordMatrix, rows_of, words
 
 from . import kernels
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from riskengine.types import Channel, EntryMode, Initiation, TransactionType, VerificationResult
+from riskengine.enums import Channel, EntryMode, Initiation, TransactionType, VerificationResult
 
 from .card_fraud import hideouts, victims
 from .config import US_PER_MINUTE, Generator

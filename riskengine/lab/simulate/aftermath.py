@@ -7,7 +7,8 @@ Called by `run` with keyed payments.
 
 import numpy as np
 
-from riskengine.types import US_PER_DAY, Channel, Initiation, IssuerOutcome, TransactionType
+from riskengine.enums import Channel, Initiation, IssuerOutcome, TransactionType
+from riskengine.types import US_PER_DAY
 
 from .catalogue import CODE_APPROVED, CODE_FUNDS
 from .config import US_PER_MINUTE, SimulationConfig

@@ -13,15 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from riskengine.enums import Channel, EntryMode, Initiation, IssuerOutcome, TransactionType, VerificationResult
 from riskengine.lab.history import HISTORY_SCHEMA
-from riskengine.types import (
-    Channel,
-    EntryMode,
-    Initiation,
-    IssuerOutcome,
-    TransactionType,
-    VerificationResult,
-)
 
 from .catalogue import CATEGORIES, ISSUER_CODES
 from .config import SCENARIOS

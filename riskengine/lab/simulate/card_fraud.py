@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from riskengine.types import Channel, EntryMode, Initiation, IssuerOutcome, TransactionType, VerificationResult
+from riskengine.enums import Channel, EntryMode, Initiation, IssuerOutcome, TransactionType, VerificationResult
 
 from .catalogue import CODE_APPROVED, CODE_CARD_CODE, CODE_DO_NOT_HONOUR, CODE_FUNDS, CODE_NO_CARD, CODE_SUSPECTED
 from .config import US_PER_MINUTE, Generator

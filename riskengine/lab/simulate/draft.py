@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from riskengine.types import VerificationMethod
+from riskengine.enums import VerificationMethod
 
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]

@@ -7,7 +7,7 @@ Called by the modules that make payments.
 
 import numpy as np
 
-from riskengine.types import IssuerOutcome
+from riskengine.enums import IssuerOutcome
 
 from .catalogue import CODE_APPROVED, CODE_DO_NOT_HONOUR, CODE_FUNDS
 from .config import Generator

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from riskengine.types import Channel, Initiation, TransactionType, VerificationResult
+from riskengine.enums import Channel, Initiation, TransactionType, VerificationResult
 
 from .catalogue import ONLINE_HOURS
 from .config import US_PER_MINUTE, Generator

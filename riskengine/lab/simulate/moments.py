@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from riskengine.types import US_PER_DAY, Channel
+from riskengine.enums import Channel
+from riskengine.types import US_PER_DAY
 
 from .catalogue import WEEKDAY_WEIGHT
 from .config import US_PER_HOUR, US_PER_MINUTE, Generator

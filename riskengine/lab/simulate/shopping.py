@@ -7,7 +7,8 @@ Called by `run`.
 
 import numpy as np
 
-from riskengine.types import US_PER_DAY, Channel, EntryMode, Initiation, TransactionType, VerificationResult
+from riskengine.enums import Channel, EntryMode, Initiation, TransactionType, VerificationResult
+from riskengine.types import US_PER_DAY
 
 from .catalogue import ONLINE_HOURS, SHOP_HOURS, Venue
 from .config import US_PER_MINUTE, Generator

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from riskengine.types import Channel, EntryMode, Initiation, TransactionType, VerificationResult
+from riskengine.enums import Channel, EntryMode, Initiation, TransactionType, VerificationResult
 
 from .catalogue import ONLINE_HOURS, SHOP_HOURS
 from .config import US_PER_MINUTE, Generator

@@ -1,22 +1,30 @@
 """Kernels of what velocity takes in: features of the event alone, and what each event adds to each measure.
 
 INVARIANTS: stateless, row by row; increments are int64, and the logarithm among them is integer arithmetic, so they are the same
-on any CPU. Called by `engine.pipeline`.
+on any CPU. Columns are named by `velocity.layout`, as in the plan. Called by `engine.pipeline`.
 """
 
 import numpy as np
 
+from riskengine.enums import MONETARY_TYPE_LAST, EntryMode, Initiation, VerificationResult
 from riskengine.jit import kernel
-from riskengine.types import (
-    EVENT_WORD,
-    MISSING,
-    MONETARY_TYPE_LAST,
-    US_PER_DAY,
-    EntryMode,
-    Initiation,
-    VerificationResult,
-)
+from riskengine.types import EVENT_WORD, MISSING, US_PER_DAY
 from riskengine.velocity.layout import (
+    COLUMN_ACCOUNT_AGE,
+    COLUMN_AMOUNT,
+    COLUMN_AMOUNT_LOG,
+    COLUMN_CARD_PRESENT,
+    COLUMN_HOUR_LOCAL,
+    COLUMN_IP_CARD_MISMATCH,
+    COLUMN_MERCHANT_CARD_MISMATCH,
+    COLUMN_MERCHANT_INITIATED,
+    COLUMN_MONETARY,
+    COLUMN_NIGHT,
+    COLUMN_NUMBERS,
+    COLUMN_SHIPPING_BILLING_MISMATCH,
+    COLUMN_VERIFICATIONS_FAILED,
+    COLUMN_VERIFICATIONS_PASSED,
+    COLUMN_WEEKEND,
     LOG_FRACTION_BITS,
     MEASURE_CONDITION,
     MEASURE_SCALE,
@@ -50,6 +58,7 @@ _FAILED = int(VerificationResult.FAILED)
 _MONETARY_LAST = int(MONETARY_TYPE_LAST)
 _US_PER_HOUR = 3_600_000_000
 _EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0
+_SATURDAY = 5
 
 
 @kernel(inline=True)
@@ -90,7 +99,7 @@ def event_features(events, numbers, features, valid):
 
     Args:
         events: int64[n, EVENT_WORDS], rows of EVENT as words.
-        numbers: int64[k], slots of the caller's declared numbers; they follow EVENT_FEATURES.
+        numbers: int64[k], slots of the caller's declared numbers.
         features: float64[n, F], written where present.
         valid: uint8[n, F], all of it written: 1 where present.
 
@@ -103,36 +112,39 @@ def event_features(events, numbers, features, valid):
             valid[row, column] = 0
         amount = events[row, _AMOUNT]
         if amount != MISSING:
-            _put(features, valid, row, 0, float(amount))
-            _put(features, valid, row, 1, log2_fixed(amount) / float(1 << LOG_FRACTION_BITS))
+            _put(features, valid, row, COLUMN_AMOUNT, float(amount))
+            _put(features, valid, row, COLUMN_AMOUNT_LOG, log2_fixed(amount) / float(1 << LOG_FRACTION_BITS))
         if events[row, _TYPE] != 0:
-            _put(features, valid, row, 2, 1.0 if events[row, _TYPE] <= _MONETARY_LAST else 0.0)
+            _put(features, valid, row, COLUMN_MONETARY, 1.0 if events[row, _TYPE] <= _MONETARY_LAST else 0.0)
         if events[row, _OFFSET] != MISSING:
             local = events[row, _TIME] + events[row, _OFFSET] * 60_000_000
             in_day = local % US_PER_DAY
-            _put(features, valid, row, 3, in_day / float(_US_PER_HOUR))
-            _put(features, valid, row, 4, 1.0 if in_day < 6 * _US_PER_HOUR else 0.0)
-            _put(features, valid, row, 5, 1.0 if (local // US_PER_DAY + _EPOCH_WEEKDAY) % 7 >= 5 else 0.0)
+            _put(features, valid, row, COLUMN_HOUR_LOCAL, in_day / float(_US_PER_HOUR))
+            _put(features, valid, row, COLUMN_NIGHT, 1.0 if in_day < 6 * _US_PER_HOUR else 0.0)
+            weekday = (local // US_PER_DAY + _EPOCH_WEEKDAY) % 7
+            _put(features, valid, row, COLUMN_WEEKEND, 1.0 if weekday >= _SATURDAY else 0.0)
         if events[row, _ENTRY_MODE] != 0:
-            _put(features, valid, row, 6, 1.0 if events[row, _ENTRY_MODE] <= _MAGSTRIPE else 0.0)
+            _put(features, valid, row, COLUMN_CARD_PRESENT, 1.0 if events[row, _ENTRY_MODE] <= _MAGSTRIPE else 0.0)
         if events[row, _INITIATION] != 0:
-            _put(features, valid, row, 7, 1.0 if events[row, _INITIATION] >= _MERCHANT_STARTED else 0.0)
+            merchant_initiated = 1.0 if events[row, _INITIATION] >= _MERCHANT_STARTED else 0.0
+            _put(features, valid, row, COLUMN_MERCHANT_INITIATED, merchant_initiated)
         if events[row, _OPENED] != MISSING:
-            _put(features, valid, row, 8, max(events[row, _TIME] - events[row, _OPENED], 0) / float(US_PER_DAY))
-        _put_mismatch(events, features, valid, row, 9, _IP_REGION, _CARD_REGION)
-        _put_mismatch(events, features, valid, row, 10, _MERCHANT_REGION, _CARD_REGION)
-        _put_mismatch(events, features, valid, row, 11, _SHIPPING_REGION, _BILLING_REGION)
+            age_us = max(events[row, _TIME] - events[row, _OPENED], 0)
+            _put(features, valid, row, COLUMN_ACCOUNT_AGE, age_us / float(US_PER_DAY))
+        _put_mismatch(events, features, valid, row, COLUMN_IP_CARD_MISMATCH, _IP_REGION, _CARD_REGION)
+        _put_mismatch(events, features, valid, row, COLUMN_MERCHANT_CARD_MISMATCH, _MERCHANT_REGION, _CARD_REGION)
+        _put_mismatch(events, features, valid, row, COLUMN_SHIPPING_BILLING_MISMATCH, _SHIPPING_REGION, _BILLING_REGION)
         failed = 0.0
         passed = 0.0
         for method in range(_VERIFICATIONS):
             failed += 1.0 if events[row, _VERIFIED + method] == _FAILED else 0.0
             passed += 1.0 if events[row, _VERIFIED + method] == _PASSED else 0.0
-        _put(features, valid, row, 12, failed)
-        _put(features, valid, row, 13, passed)
+        _put(features, valid, row, COLUMN_VERIFICATIONS_FAILED, failed)
+        _put(features, valid, row, COLUMN_VERIFICATIONS_PASSED, passed)
         for index in range(len(numbers)):
             number = floats[row, _NUMBER + numbers[index]]
             if not np.isnan(number):
-                _put(features, valid, row, 14 + index, number)
+                _put(features, valid, row, COLUMN_NUMBERS + index, number)
     return len(events)
 
 

@@ -8,15 +8,13 @@ Budget: a million events simulated and written within 90 s on one core (bar), 30
 Everything runs on one core, in one process; a checksum of the table must equal that of a second, small run of the
 seed.
 
-Run as ``python -m benchmarks.bench_simulate``; called by `make bench`.
+Run as ``python -m benchmarks.simulate``; called by `make bench`.
 """
 
 import argparse
 import json
 import os
-import platform
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,12 +26,12 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.record import record
 from riskengine.lab.events import EventPacker
 from riskengine.lab.history import open_history, write_history
 from riskengine.lab.simulate import CURRENCY_CODES, SimulationConfig, simulate
 from riskengine.wire.pseudonyms import TagKey
 
-RESULTS: Final = Path(__file__).resolve().parent / "results"
 REAL: Final = SimulationConfig(seed=1, people=12_000, days=68)
 SMOKE: Final = SimulationConfig(seed=1, people=200, days=10)
 T = TypeVar("T")
@@ -41,18 +39,19 @@ T = TypeVar("T")
 
 def main() -> int:
     """Measures and prints; at the real size also appends the figures to the results."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_simulate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.simulate", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="a few thousand events, only to see that it works")
-    config = SMOKE if parser.parse_args().smoke else REAL
+    parser.add_argument("--out", type=Path, help="file to append the line to; default: in benchmarks/results")
+    options = parser.parse_args()
+    config = SMOKE if options.smoke else REAL
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     pa.set_cpu_count(1)
     assert checksum(simulate(SMOKE)) == checksum(simulate(SMOKE)), "one seed, one history"
     figures = measure(config)
     print(json.dumps(figures, indent=2))
-    if config is REAL:
-        RESULTS.mkdir(exist_ok=True)
-        with (RESULTS / "bench_simulate.jsonl").open("a") as file:
-            file.write(json.dumps(figures | context(config)) + "\n")
+    if options.out or not options.smoke:
+        parameters = {"people": config.people, "days": config.days, "seed": config.seed}
+        record("simulate", parameters=parameters, results=figures, path=options.out)
     return 0
 
 
@@ -104,22 +103,6 @@ def checksum(table: pa.Table) -> str:
         for buffer in column.buffers():
             digest.update(memoryview(buffer) if buffer is not None else b"-")
     return digest.hexdigest()
-
-
-def context(config: SimulationConfig) -> dict[str, Any]:
-    """Returns what the figures depend on: commit, machine, versions, parameters."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return {
-        "benchmark": "bench_simulate",
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "pyarrow": pa.__version__,
-        "people": config.people,
-        "days": config.days,
-        "seed": config.seed,
-    }
 
 
 if __name__ == "__main__":

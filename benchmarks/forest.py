@@ -6,7 +6,7 @@ a row, 1.5 us more for the call. `Booster.inplace_predict` walks the same nodes 
 Budget: one row at least 20 times faster than `inplace_predict` with one thread, and every margin equal bit for bit.
 Both are measured in turns in the same run; each round is shorter than a time slice and the figure is the best
 of the rounds, because a busy machine stretches long calls more than short ones and would flatter the ratio. Training,
-compiling and warming up are outside the clock. Run as ``python -m benchmarks.bench_forest``; called by `make bench`.
+compiling and warming up are outside the clock. Run as ``python -m benchmarks.forest``; called by `make bench`.
 """
 
 import argparse
@@ -55,7 +55,7 @@ SMOKE: Final = Size(trees=20, training_rows=2_000, rounds=3, calls=10)
 
 def main() -> int:
     """Measures, prints a table and appends a line; fails if a single bit differs."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_forest", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.forest", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="at the smallest size, only to see that it works")
     parser.add_argument("--out", type=Path, help="file to append the line to; default: benchmarks/results/forest.jsonl")
     options = parser.parse_args()

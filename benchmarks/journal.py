@@ -8,7 +8,7 @@ Budget: about 5 us + 0.5 us a row to write on an idle machine, 400,000 events/s 
 event. Record size (a payment, a login with few columns, a payment with all of the caller's numbers and labels) times
 group size. The figures without sync are medians of single commits and the mean of the processor's time; those with sync
 are what a caller waits for on this disk. Compiling and warming up are outside the clock, and what is read must equal
-what was written. Run as ``python -m benchmarks.bench_journal``; called by `make bench`.
+what was written. Run as ``python -m benchmarks.journal``; called by `make bench`.
 """
 
 import argparse
@@ -65,7 +65,7 @@ class UnsyncedDisk(OsDisk):
 
 def main() -> int:
     """Measures, prints a table and appends a line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_journal", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.journal", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="at the smallest size, only to see that it works")
     parser.add_argument("--folder", type=Path, help="where to write the journals; default: where temporary files go")
     parser.add_argument("--out", type=Path, help="file to append the line to; default: in benchmarks/results")

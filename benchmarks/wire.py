@@ -8,7 +8,7 @@ Budget: 15 µs in, 6 µs out, for messages with all common fields, and for repli
 sees another message: memos are hit as often as merchants, domains and BINs come back, not always. Figures are medians of
 short interleaved rounds and the best of them; beside them stands one keyed hash, to tell a slow machine from slow code.
 
-Run as ``python -m benchmarks.bench_wire``; called by `make bench`.
+Run as ``python -m benchmarks.wire``; called by `make bench`.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from riskengine.types import DECISION
 from riskengine.v1 import decision_pb2 as decisions
 from riskengine.v1 import risk_service_pb2 as service
 from riskengine.wire.door import Door
+from riskengine.wire.names import message_field
 from riskengine.wire.parse import parse
 from riskengine.wire.pseudonyms import TagKey
 from riskengine.wire.reply import ReplyBuilder
@@ -72,7 +73,7 @@ SMOKE: Final = Size(messages=20, rounds=3, calls=5)
 
 def main() -> int:
     """Measures, prints, and at the real size appends the figures to the results."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_wire", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.wire", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="a few calls, only to see that it works")
     size = SMOKE if parser.parse_args().smoke else REAL
     results = measure(size)
@@ -105,9 +106,10 @@ def measure(size: Size) -> dict[str, Any]:
     bad.transaction.entities.email_address = "nobody"
     rows = [row.tobytes() for row in decision_rows(size.messages, size.seed)]
     builder = ReplyBuilder({1: NAMES})
-    replies = [builder.decision(row) for row in rows]
+    replies = [decisions.Decision.FromString(builder.decision_bytes(row)) for row in rows]
     assert all(
-        builder.score_response(row) == score_response(reply) for row, reply in zip(rows, replies, strict=True)
+        message_field(1, builder.decision_bytes(row)) == score_response(reply)
+        for row, reply in zip(rows, replies, strict=True)
     ), "both ways write the same bytes"
     hasher = blake2b(key=bytes(32), digest_size=8)
     parts: dict[str, Callable[[int], object]] = {
@@ -115,7 +117,7 @@ def measure(size: Size) -> dict[str, Any]:
         "parse": lambda index: parse(service.ScoreTransactionRequest, raws[index]),
         "door": lambda index: door.score_row(requests[index], NOW_US, 0),
         "refusal": lambda _: refused(door, bad),
-        "out": lambda index: builder.score_response(rows[index]),
+        "out": lambda index: message_field(1, builder.decision_bytes(rows[index])),
         "out_by_protobuf": lambda index: score_response(rebuilt(replies[index])),
         "one_keyed_hash": lambda index: hashed(hasher, raws[index][:20]),
     }

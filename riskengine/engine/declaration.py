@@ -1,0 +1,101 @@
+"""What is wrong with a features.yaml of the right form: names, references, and what stands there twice.
+
+INVARIANT: everything is a `Problem` with its place and, where one is near, the valid name; nothing is raised, so that one mistake
+does not hide another. Called by `engine.features`.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+
+from riskengine.errors import Problem, nearest
+from riskengine.expr import is_variable_name
+from riskengine.linkage.plan import Linkage
+from riskengine.types import ENTITIES, ENTITY_INDEX
+from riskengine.velocity.schema import Inputs, Profile
+from riskengine.yamlfile import Document, KeyPath
+
+_VALUED = ("sum", "mean", "std", "zscore")
+"""Answers about a value, which a measure names with `of`."""
+_WINDOWED = ("count", *_VALUED)
+
+
+def input_problems(document: Document, inputs: Inputs) -> Iterator[Problem]:
+    """Yields what is wrong with the caller's own keys."""
+    for kind, keys in (("numbers", inputs.numbers), ("labels", inputs.labels)):
+        yield from _twice(document, ("inputs", kind), keys)
+        for index, key in enumerate(keys):
+            if not is_variable_name(f"{kind}.{key}"):
+                yield document.problem(("inputs", kind, index), f'"{key}" is a word of CEL; give the key another name')
+
+
+def profile_problems(document: Document, entity: str, profile: Profile, numbers: Collection[str]) -> Iterator[Problem]:
+    """Yields what is wrong with one profile.
+
+    Args:
+        document: The file.
+        entity: Its key.
+        profile: What it declares.
+        numbers: Features of the event that can be measured.
+    """
+    path: KeyPath = ("profiles", entity)
+    yield from _unknown(document, path, entity, at_key=True)
+    for name, measure in profile.measures.items():
+        at = (*path, "measures", name)
+        if measure.of is not None and measure.of not in numbers:
+            near = nearest(measure.of, numbers)
+            yield document.problem((*at, "of"), f'"{measure.of[:64]}" is not a number of the event{near}')
+        needs = [operation for operation in _VALUED if getattr(measure, operation)]
+        if needs and measure.of is None:
+            message = f"{name} asks for {', '.join(needs)}: name what is measured with `of`"
+            yield document.problem(at, message, at_key=True)
+        if not (needs or measure.count or measure.since_last):
+            yield document.problem(at, f"{name} asks for nothing; add for example count: [24h]", at_key=True)
+        for operation in _WINDOWED:
+            yield from _twice(document, (*at, operation), getattr(measure, operation))
+    for member, windows in profile.distinct.items():
+        yield from _unknown(document, (*path, "distinct", member), member, at_key=True)
+        yield from _twice(document, (*path, "distinct", member), windows)
+    for index, member in enumerate(profile.new):
+        yield from _unknown(document, (*path, "new", index), member)
+    yield from _twice(document, (*path, "new"), profile.new)
+
+
+def linkage_problems(document: Document, linkage: Linkage) -> Iterator[Problem]:
+    """Yields what is wrong with the linkage."""
+    for index, pair in enumerate(linkage.strong):
+        for side, entity in enumerate(pair):
+            yield from _unknown(document, ("linkage", "strong", index, side), entity)
+        if pair[0] == pair[1] or pair in linkage.strong[:index] or pair[::-1] in linkage.strong[:index]:
+            yield document.problem(("linkage", "strong", index), "a pair names two different types, once")
+    for entity in linkage.degree_max:
+        yield from _unknown(document, ("linkage", "degree_max", entity), entity, at_key=True)
+    for key, entities in (("component_size", linkage.component_size), ("over_degree_cap", linkage.over_degree_cap)):
+        yield from _twice(document, ("linkage", key), entities)
+        for index, entity in enumerate(entities):
+            yield from _unknown(document, ("linkage", key, index), entity)
+
+
+def derived_problem(document: Document, name: str, taken: Collection[str]) -> Problem | None:
+    """Returns what is wrong with the name of a derived feature.
+
+    Args:
+        document: The file.
+        name: Its key.
+        taken: Names of features and variables that exist already.
+    """
+    path: KeyPath = ("derived", name)
+    if name.partition(".")[0] not in (*ENTITIES, "txn") or not is_variable_name(name):
+        return document.problem(path, "a feature is named entity.name, such as card.ratio_24h", at_key=True)
+    if name in taken:
+        return document.problem(path, f"{name} is there already; choose another name", at_key=True)
+    return None
+
+
+def _unknown(document: Document, path: KeyPath, entity: str, *, at_key: bool = False) -> Iterator[Problem]:
+    if entity not in ENTITY_INDEX:
+        yield document.problem(path, f'unknown entity "{entity[:64]}"{nearest(entity, ENTITIES)}', at_key=at_key)
+
+
+def _twice(document: Document, path: KeyPath, items: Sequence[str]) -> Iterator[Problem]:
+    for index, item in enumerate(items):
+        if item in items[:index]:
+            yield document.problem((*path, index), f'"{item[:64]}" stands here twice')

@@ -1,0 +1,36 @@
+"""One feature of the catalogue: what a column of the features matrix means.
+
+INVARIANT: a model is bound to features by name and by the hash of their definition, so that it never scores another thing under
+the same name.
+
+Used by `velocity`, `linkage`, `engine` and `features list`.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One column of the features matrix, in words.
+
+    Attributes:
+        name: `{entity}.{input}_{operation}_{window}`; how conditions, models and reasons call it.
+        unit: What a value of 1 means.
+        description: One sentence.
+        boolean: Whether it is 0 or 1 and a bool in conditions.
+        definition: Canonical text of how it is computed, with every parameter of features.yaml that may change a value;
+            equal definitions give equal values under equal limits.
+    """
+
+    name: str
+    unit: str
+    description: str
+    boolean: bool = False
+    definition: str = ""
+
+    @property
+    def definition_hash(self) -> str:
+        """16 hex digits: equal ones are equal names and equal definitions."""
+        text = f"1|{self.name}|{self.definition}"
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
