@@ -1,7 +1,9 @@
 """What decides from a place of the journal on: its content, the models it needs, and what a state made under it is worth.
 
 INVARIANTS: two configurations with equal state keys, folded by this program from the same sequence on, make equal states;
-whatever a byte of the state depends on is in the key. A model is in the data directory before the activation that needs it.
+whatever a byte of the state depends on is in the key, and what only reads it is not: another window of a measure that is
+kept, or a derived feature, leaves every snapshot usable. A model is in the data directory before the activation that
+needs it.
 
 Called by `engine.recovery`, `engine.rebuild`, `engine.snapshot`, the follower and `lab`.
 """
@@ -21,7 +23,10 @@ from riskengine.engine.features import FeatureSet
 from riskengine.jit import semantics_id, sources_digest
 from riskengine.journal.reader import Activated
 from riskengine.limits import EngineLimits
+from riskengine.linkage import layout as linkage_layout
+from riskengine.tables import layout as tables_layout
 from riskengine.types import LAYOUT_VERSION
+from riskengine.velocity import layout as velocity_layout
 
 MODELS_FOLDER: Final = "models"
 SEMANTICS: Final = semantics_id()
@@ -31,6 +36,18 @@ SOURCES: Final = sources_digest()
 KEY_BYTES: Final = 16
 _STATELESS_LIMITS: Final = frozenset({"batch_rows_max"})
 """Limits that change no byte of the state: it does not depend on the borders of batches."""
+_READS: Final = frozenset({"windows", "reads", "first_seen"})
+"""Parts of the plans that only say which answers go to which column; like these words of rows of the others."""
+_READ_WORDS: Final = {
+    "profiles": [
+        velocity_layout.PROFILE_WINDOW,
+        velocity_layout.PROFILE_WINDOWS,
+        velocity_layout.PROFILE_FEATURE,
+        velocity_layout.PROFILE_FEATURES,
+    ],
+    "relations": [tables_layout.RELATION_NEW_COLUMN, tables_layout.RELATION_READ, tables_layout.RELATION_READS],
+    "columns": [linkage_layout.COLUMN_COMPONENT_SIZE, linkage_layout.COLUMN_OVER_CAP],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +132,7 @@ def state_key(features: FeatureSet, limits: EngineLimits, *, since: int = 1) -> 
         since: Sequence at which the history begins.
 
     Returns:
-        16 bytes over layout, kernels, every array and program that the fold runs by, the limits that it depends on, and
+        16 bytes over layout, kernels, the plans and conditions that the fold runs by, the limits that it depends on, and
         `since`.
     """
     digest = blake2b(digest_size=KEY_BYTES)
@@ -124,7 +141,8 @@ def state_key(features: FeatureSet, limits: EngineLimits, *, since: int = 1) -> 
     digest.update(json.dumps(head, sort_keys=True).encode())
     for plan in (features.velocity, features.relations, features.linkage):
         for field in fields(plan):
-            _add(digest, field.name, getattr(plan, field.name))
+            if field.name not in _READS:
+                _add(digest, field.name, getattr(plan, field.name))
     _add(digest, "conditions", features.conditions.code)
     return digest.digest()
 
@@ -132,6 +150,9 @@ def state_key(features: FeatureSet, limits: EngineLimits, *, since: int = 1) -> 
 def _add(digest: blake2b, name: str, value: object) -> None:
     """Adds an array or a list of plain values; what else a plan has is words for people, or says the same."""
     if isinstance(value, np.ndarray):
+        if name in _READ_WORDS:
+            value = value.copy()
+            value[:, _READ_WORDS[name]] = 0
         digest.update(json.dumps([name, value.dtype.str, value.shape]).encode())
         digest.update(np.ascontiguousarray(value).data)
     elif isinstance(value, int) or (isinstance(value, list) and all(isinstance(each, int | str) for each in value)):

@@ -12,7 +12,7 @@ INVARIANTS: nothing is written; a state is either that of a sound snapshot, by i
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,10 @@ class Origin:
     names: dict[int, dict[str, Any]]
 
 
-def sound_headers(data_dir: Path) -> Iterator[SnapshotHeader]:
-    """Yields the headers of the snapshots of this journal, the newest first; warns of the others."""
+def sound_headers(data_dir: Path) -> list[SnapshotHeader]:
+    """Returns the headers of the snapshots of this journal, the newest first; warns of the others."""
     journal_id = JournalReader(data_dir, live=True).journal_id
+    headers = []
     for path in snapshot_paths(data_dir):
         try:
             header = read_snapshot_header(path)
@@ -67,7 +68,8 @@ def sound_headers(data_dir: Path) -> Iterator[SnapshotHeader]:
         if header.journal_id != journal_id:
             _warn(path, "it belongs to another journal")
             continue
-        yield header
+        headers.append(header)
+    return headers
 
 
 def stands_on_journal(data_dir: Path, header: SnapshotHeader) -> bool:
@@ -84,12 +86,19 @@ def stands_on_journal(data_dir: Path, header: SnapshotHeader) -> bool:
 
 
 def find_origin(
-    data_dir: Path, features: FeatureSet, limits: EngineLimits, *, since: int = 1, below: int | None = None
+    data_dir: Path,
+    headers: Sequence[SnapshotHeader],
+    features: FeatureSet,
+    limits: EngineLimits,
+    *,
+    since: int = 1,
+    below: int | None = None,
 ) -> Origin:
     """Finds where to begin, and loads the state.
 
     Args:
         data_dir: The data directory; it has a journal.
+        headers: From `sound_headers`.
         features: To fold under.
         limits: Likewise.
         since: Sequence at which the history begins.
@@ -100,7 +109,7 @@ def find_origin(
         JournalCorrupt: The journal's first segment is damaged.
     """
     key = state_key(features, limits, since=since)
-    for header in sound_headers(data_dir):
+    for header in headers:
         if below is not None and header.anchor.next_sequence > below:
             continue
         if header.key != key:
@@ -136,18 +145,19 @@ def activations_from(data_dir: Path, start: Anchor | None, *, until: int | None 
             yield Activation.read(Activated(frame.first_sequence, *decoded))
 
 
-def activation_at(data_dir: Path, sequence: int | None) -> Activation:
+def activation_at(data_dir: Path, headers: Sequence[SnapshotHeader], sequence: int | None) -> Activation:
     """Returns the activation that decides an event.
 
     Args:
         data_dir: The data directory; it may be in use.
+        headers: From `sound_headers`.
         sequence: Of the event; None for the next one.
 
     Raises:
         StartRefused: Neither the journal nor a snapshot tells.
     """
     found, start = None, None
-    for header in sound_headers(data_dir):
+    for header in headers:
         known_from = max(header.anchor.next_sequence, header.activation.sequence)
         if (sequence is None or known_from <= sequence) and stands_on_journal(data_dir, header):
             found, start = header.activation, header.anchor

@@ -57,10 +57,12 @@ def state_before(data_dir: Path, sequence: int, *, on_progress: Progress | None 
         JournalCorrupt: The journal is damaged.
         BundleError: The model that decided is gone.
     """
-    activation = activation_at(data_dir, sequence)
+    headers = sound_headers(data_dir)
+    activation = activation_at(data_dir, headers, sequence)
     configuration = activation.rebuild(data_dir)
-    origin = find_origin(data_dir, configuration.features, configuration.limits, since=activation.since, below=sequence)
-    pipeline = Pipeline(configuration, origin.state, configuration.limits)
+    features, limits = configuration.features, configuration.limits
+    origin = find_origin(data_dir, headers, features, limits, since=activation.since, below=sequence)
+    pipeline = Pipeline(configuration, origin.state, limits)
     anchor = _fold_to(data_dir, sequence, pipeline, origin.anchor, on_progress)
     if origin.state.sequence != sequence - 1:
         raise StartRefused(

@@ -10,7 +10,7 @@ Called by `engine.engine`; `lab` and `cli` use `engine.rebuild` instead.
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,7 @@ from riskengine.engine.configuration import Configuration
 from riskengine.engine.origin import Origin, find_origin, sound_headers
 from riskengine.engine.pipeline import Pipeline, Timings
 from riskengine.engine.recent.kernels import PROGRESS_RECEIVED_US, PROGRESS_SEQUENCE
-from riskengine.engine.snapshot import snapshot_paths
+from riskengine.engine.snapshot import SnapshotHeader, snapshot_paths
 from riskengine.engine.state import State
 from riskengine.errors import StartRefused
 from riskengine.journal.directory import lock_data_dir
@@ -111,10 +111,11 @@ def open_journal(
             journaled = Journaled(writer, lock)
             state = State(configuration.features, limits)
             return journaled, _activate(data_dir, configuration, journaled, None, since=1), state
+        headers = sound_headers(data_dir)
         found = _recover(
-            data_dir, configuration, limits=limits, on_progress=on_progress, shorter_history=shorter_history
+            data_dir, configuration, headers, limits=limits, on_progress=on_progress, shorter_history=shorter_history
         )
-        _require_nothing_ahead(data_dir, found.tail)
+        _require_nothing_ahead(headers, found.tail)
         writer = JournalWriter.open(data_dir, tail=found.tail, segment_bytes=segment_bytes)
         journaled = Journaled(writer, lock, [found.names[revision] for revision in sorted(found.names)])
         active = _activate(data_dir, configuration, journaled, found.last, since=found.since)
@@ -143,17 +144,18 @@ def fold_commits(pipeline: Pipeline, commits: Commits) -> None:
 def _recover(
     data_dir: Path,
     configuration: Configuration,
+    headers: Sequence[SnapshotHeader],
     *,
     limits: EngineLimits,
     on_progress: Progress | None,
     shorter_history: bool,
 ) -> _Recovered:
     """Folds what no snapshot holds, and reads to the end of the journal."""
-    newest = next(sound_headers(data_dir), None)
+    newest = next(iter(headers), None)
     since = newest.activation.since if newest else 1
     while True:
         try:
-            origin = find_origin(data_dir, configuration.features, limits, since=since)
+            origin = find_origin(data_dir, headers, configuration.features, limits, since=since)
         except StartRefused as error:
             told = _since_told(data_dir)
             if told <= since and not shorter_history:
@@ -214,9 +216,9 @@ def _require_no_snapshot(data_dir: Path) -> None:
         )
 
 
-def _require_nothing_ahead(data_dir: Path, tail: Tail) -> None:
+def _require_nothing_ahead(headers: Sequence[SnapshotHeader], tail: Tail) -> None:
     """Raises StartRefused where a snapshot knows of more than the journal holds: something that was answered is lost."""
-    for header in sound_headers(data_dir):
+    for header in headers:
         anchor = header.anchor
         if (anchor.segment_index, anchor.offset) > (tail.segment.index, tail.offset):
             raise StartRefused(
