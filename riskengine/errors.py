@@ -13,6 +13,8 @@ RiskEngineError                 reason, gRPC code, metadata; what to do is part 
 ├── HistoryError                a history file that cannot be read or mapped
 ├── JournalCorrupt              bytes of the journal that are neither a frame nor a torn tail
 ├── JournalFault                a failed write or sync: the engine must end
+├── StoreFault                  the decision store is damaged, or its disk fails
+│   └── StoreFull               no space for the next file: nothing is lost, worth a retry
 └── StartRefused                a second engine on one directory, a port in use, a missing file
 
 INVARIANT: a message never echoes a value that a caller sent; it names the field. Raised anywhere; mapped to a gRPC
@@ -216,6 +218,18 @@ class JournalFault(RiskEngineError):
     """A write or sync failed. Memory may be ahead of the disk: the engine ends, the restart replays."""
 
     reason = "JOURNAL_FAULT"
+
+
+class StoreFault(RiskEngineError):
+    """The decision store is damaged, its disk fails, or rows came that do not follow those it has. The journal has them all."""
+
+    reason = "STORE_FAULT"
+
+
+class StoreFull(StoreFault):
+    """There is no space for the store's next file. Nothing was changed; the same call works when there is space again."""
+
+    reason = "STORE_FULL"
 
 
 class StartRefused(RiskEngineError):
