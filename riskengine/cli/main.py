@@ -16,10 +16,12 @@ import typer
 from riskengine.cli import failures
 from riskengine.cli.demo import command as demo
 from riskengine.cli.features import features_list
+from riskengine.cli.find import decisions_find
 from riskengine.cli.history import history_import, history_load
 from riskengine.cli.init import init
 from riskengine.cli.journal import journal_replay, journal_verify
 from riskengine.cli.policy import policy_check, policy_test
+from riskengine.cli.query import decisions_query
 from riskengine.cli.score import score
 from riskengine.cli.serve import serve
 from riskengine.cli.simulate import simulate
@@ -89,6 +91,21 @@ _add(_POLICY, "check", policy_check, "Tell every mistake, with its place.", "ris
 _add(_POLICY, "test", policy_test, "Run the cases of policy_cases/.", "riskengine policy test starter")
 _FEATURES = _group("features", "What the engine measures: list.")
 _add(_FEATURES, "list", features_list, "List all features.", "riskengine features list starter --match card")
+_DECISIONS = _group("decisions", "Look up what was decided: query, find.")
+_add(
+    _DECISIONS,
+    "query",
+    decisions_query,
+    "Ask by SQL.",
+    'riskengine decisions query "SELECT verdict, count(*) FROM decisions GROUP BY verdict" --config starter',
+)
+_add(
+    _DECISIONS,
+    "find",
+    decisions_find,
+    "Find by card, account, device ...",
+    "riskengine decisions find --card card-token-4f0c2a --config starter",
+)
 _JOURNAL = _group("journal", "Prove what was decided: verify, replay.")
 _add(_JOURNAL, "verify", journal_verify, "Check every byte of the journal.", "riskengine journal verify starter")
 _add(_JOURNAL, "replay", journal_replay, "Take every decision again, compare.", "riskengine journal replay starter")

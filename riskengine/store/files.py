@@ -36,7 +36,7 @@ class Files(Protocol):
         """Makes a new file for writing and returns its descriptor."""
         ...
 
-    def write(self, descriptor: int, data: bytes) -> None:
+    def write(self, descriptor: int, data: bytes | bytearray) -> None:
         """Writes behind what was written before."""
         ...
 
@@ -92,7 +92,7 @@ class OsFiles:
         """Makes a new file for writing and returns its descriptor."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
-    def write(self, descriptor: int, data: bytes) -> None:
+    def write(self, descriptor: int, data: bytes | bytearray) -> None:
         """Writes behind what was written before."""
         left = memoryview(data)
         while left:

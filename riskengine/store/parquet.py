@@ -17,6 +17,7 @@ from .columns import REASON, SCHEMA
 from .files import Files
 from .folder import PARTIAL_SUFFIX
 
+WRITE_BYTES: Final = 1 << 20
 ROW_GROUP_ROWS: Final = 65_536
 """About 40 MB in memory, 5 MB in the file."""
 
@@ -62,21 +63,32 @@ _OPTIONS: Final[dict[str, Any]] = {
 
 
 class _Sink:
-    """What pyarrow writes to. Once `dead` it takes everything and keeps nothing: a writer ends a file even after it failed."""
+    """What pyarrow writes to, in some 250 pieces for each row group, and what passes them on in large ones.
+
+    Once `dead` it takes everything and keeps nothing: a Parquet writer ends its file even after it failed.
+    """
 
     def __init__(self, files: Files, descriptor: int) -> None:
         self._files = files
         self._descriptor = descriptor
+        self._gathered = bytearray()
         self.closed = False
         self.dead = False
 
     def write(self, data: bytes) -> int:
         if not self.dead:
-            self._files.write(self._descriptor, data)
+            self._gathered += data
+            if len(self._gathered) >= WRITE_BYTES:
+                self.pass_on()
         return len(data)
 
+    def pass_on(self) -> None:
+        """Writes what was gathered."""
+        gathered, self._gathered = self._gathered, bytearray()
+        self._files.write(self._descriptor, gathered)
+
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Does nothing: pyarrow asks for it at each row group."""
 
     def close(self) -> None:
         self.closed = True
@@ -100,6 +112,7 @@ def write_whole(files: Files, path: Path, write: Callable[["_Sink"], object]) ->
     try:
         try:
             write(sink)
+            sink.pass_on()
             files.sync_file(descriptor)
         finally:
             sink.dead = True

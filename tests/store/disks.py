@@ -123,7 +123,7 @@ class SimulatedFiles:
             self._descriptors[descriptor] = inode
             return descriptor
 
-    def write(self, descriptor: int, data: bytes) -> None:
+    def write(self, descriptor: int, data: bytes | bytearray) -> None:
         with self._call("write"):
             self._descriptors[descriptor].cache += data
 
@@ -134,8 +134,7 @@ class SimulatedFiles:
                 inode.durable = bytes(inode.cache)
 
     def close(self, descriptor: int) -> None:
-        with self._call("close"):
-            del self._descriptors[descriptor]
+        del self._descriptors[descriptor]
 
     def replace(self, old: Path, new: Path) -> None:
         assert old.parent == new.parent, "within one folder"
