@@ -15,6 +15,7 @@ RiskEngineError                 message, reason, gRPC code; what to do is part o
 ├── JournalFault                a failed write or sync: the engine must end
 ├── StoreFault                  the decision store is damaged, or its disk fails
 │   └── StoreFull               no space for the next file: nothing is lost, worth a retry
+├── QueryRefused                SQL over the decision store that cannot be answered
 └── StartRefused                a second engine on one directory, a port in use, a missing file
 
 An error of one package stands there: `expr.issues.ExpressionError`, `engine.link.LinkFault`,
@@ -247,6 +248,13 @@ class StoreFull(StoreFault):
     """There is no space for the store's next file. Nothing was changed; the same call works when there is space again."""
 
     reason = "STORE_FULL"
+
+
+class QueryRefused(RiskEngineError):
+    """SQL over the decision store that cannot be answered; the message has the names that would have been right."""
+
+    reason = "QUERY_REFUSED"
+    grpc_code = "INVALID_ARGUMENT"
 
 
 class StartRefused(RiskEngineError):

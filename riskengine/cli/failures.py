@@ -52,7 +52,7 @@ def report(error: BaseException) -> int:
     if isinstance(error, RiskEngineError):
         _say(error.message)
         return EXIT_USAGE if isinstance(error, UsageProblem) else EXIT_FAILED
-    if isinstance(error, ModuleNotFoundError) and error.name in ("duckdb", "networkx", "pyarrow", "xgboost"):
+    if isinstance(error, ModuleNotFoundError) and error.name in ("duckdb", "networkx", "xgboost"):
         _say(f"this command needs {error.name}; install it with: pip install 'riskengine[lab]'")
         return EXIT_FAILED
     if isinstance(error, OSError) and error.filename is not None:

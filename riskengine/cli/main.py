@@ -19,10 +19,12 @@ from riskengine.cli.demo import command as demo
 from riskengine.cli.erase import erase
 from riskengine.cli.explain import decision_explain
 from riskengine.cli.features import features_list
+from riskengine.cli.find import decisions_find
 from riskengine.cli.history import history_import, history_load
 from riskengine.cli.init import init
 from riskengine.cli.journal import journal_replay, journal_verify
 from riskengine.cli.policy import policy_check, policy_test
+from riskengine.cli.query import decisions_query
 from riskengine.cli.score import score
 from riskengine.cli.serve import serve
 from riskengine.cli.simulate import simulate
@@ -103,6 +105,21 @@ _add(
 )
 _add(APP, "backup", backup, "Copy the data and prove the copy.", "riskengine backup starter --to backup-1")
 _add(APP, "restore", restore, "Make a data folder from a backup.", "riskengine restore backup-1 --to starter/data")
+_DECISIONS = _group("decisions", "Look up what was decided: query, find.")
+_add(
+    _DECISIONS,
+    "query",
+    decisions_query,
+    "Ask by SQL.",
+    'riskengine decisions query "SELECT verdict, count(*) FROM decisions GROUP BY verdict" --config starter',
+)
+_add(
+    _DECISIONS,
+    "find",
+    decisions_find,
+    "Find by card, account, device ...",
+    "riskengine decisions find --card card-token-4f0c2a --config starter",
+)
 _JOURNAL = _group("journal", "Prove what was decided: verify, replay.")
 _add(_JOURNAL, "verify", journal_verify, "Check every byte of the journal.", "riskengine journal verify starter")
 _add(

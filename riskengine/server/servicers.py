@@ -258,7 +258,8 @@ def _result(result: DecisionBytes | RiskEngineError, *, decision_field: int, err
 
 
 def _item_status(error: RiskEngineError) -> bytes:
-    return status_of(error, bytes_max=ITEM_STATUS_BYTES_MAX).SerializeToString(deterministic=True)
+    raw: bytes = status_of(error, bytes_max=ITEM_STATUS_BYTES_MAX).SerializeToString(deterministic=True)
+    return raw
 
 
 def _attempt(build: Callable[..., DecisionBytes], *arguments: Any) -> DecisionBytes | RiskEngineError:

@@ -143,6 +143,19 @@ def digest_of(copy: Callable[[], Any], normal: bytes) -> bytes:
     return digest if digest != ABSENT else _ONE
 
 
+def request_keys(key: TagKey, request_id: str) -> tuple[int, int]:
+    """Returns request_key and request_check of a request_id, as the door makes them.
+
+    Args:
+        key: The secret.
+        request_id: As the caller sent it.
+    """
+    hasher = key.hasher("request", digest_size=16)
+    hasher.update(request_id.encode())
+    digest = hasher.digest()
+    return int.from_bytes(digest[:8], "little") or 1, int.from_bytes(digest[8:], "little")
+
+
 def normalise(entity: str, value: str) -> bytes:
     """Returns the normal form that is hashed; empty when the value has none.
 

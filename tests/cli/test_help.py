@@ -21,10 +21,23 @@ COMMANDS = [
     "policy test",
     "features list",
     "decision explain",
+    "decisions query",
+    "decisions find",
     "journal verify",
     "journal replay",
 ]
-HEAVY = ("numba", "llvmlite", "xgboost", "pyarrow", "grpc", "pydantic", "numpy", "google.protobuf", "rich.console")
+HEAVY = (
+    "numba",
+    "llvmlite",
+    "xgboost",
+    "pyarrow",
+    "duckdb",
+    "grpc",
+    "pydantic",
+    "numpy",
+    "google.protobuf",
+    "rich.console",
+)
 PROBE = f"""
 import sys
 from riskengine.cli.main import run
@@ -37,7 +50,7 @@ print("LOADED", [name for name in {HEAVY!r} if name in sys.modules])
 @pytest.fixture(scope="module")
 def said() -> str:
     """What a process says that shows the help of everything, with blanks for line ends."""
-    everything = ["", "history", "policy", "features", "decision", "journal", *COMMANDS]
+    everything = ["", "history", "policy", "features", "decision", "decisions", "journal", *COMMANDS]
     done = subprocess.run([sys.executable, "-c", PROBE, *everything], capture_output=True, text=True, check=True)
     return " ".join(done.stdout.split())
 

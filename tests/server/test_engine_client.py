@@ -179,7 +179,7 @@ def test_silent_engine_counts_as_away_until_it_answers(tmp_path: Path, caplog: p
             await client.submit(row(2), later())
         await asyncio.sleep(2 * SILENCE_S)
         engine.reply(number, rows)
-        while not client.serving:
+        while states[-1] != "SERVING":
             await asyncio.sleep(0.001)
         again = client.submit(row(3), later())
         engine.reply(*await engine.next())
