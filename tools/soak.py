@@ -27,7 +27,7 @@ from typing import Any, Final
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.faults import scenarios
 from tests.faults.power import CannotMount
@@ -37,6 +37,8 @@ SCRATCH: Final = ROOT / ".build" / "soak"
 KILLS_A_ROUND: Final = 20
 LOSSES_A_ROUND: Final = 5
 STEADY_EVERY: Final = 5
+TELL_S: Final = 60
+"""How often to say how far it is where there is no terminal for a bar."""
 JOURNAL_SOAK: Final = "tests.journal.crash_soak"
 PYTEST: Final = (sys.executable, "-m", "pytest", "--no-header", "-q", "-x", "--timeout=7200", "-p", "no:cacheprovider")
 POWER_POINTS: Final = (("posix_fallocate", 2), ("fdatasync", 40), ("pwrite", 40), ("rename", 30), ("fsync", 3))
@@ -161,15 +163,19 @@ def arguments() -> argparse.Namespace:
 def run_task(name: str, rounds: list[Round], deadline_s: float, console: Console) -> bool:
     """Runs the rounds of one task under a bar; tells what came of it and returns whether all is well."""
     done = 0
-    started_s = time.monotonic()
+    started_s = told_s = time.monotonic()
     columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as progress:
+    hidden = not console.is_terminal
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=hidden) as progress:
         task = progress.add_task(name, total=sum(one.steps for one in rounds))
 
         def on_step(what: str) -> None:
-            nonlocal done
+            nonlocal done, told_s
             done += 1
             progress.update(task, completed=done, description=f"{name}: {what}")
+            if not console.is_terminal and time.monotonic() > told_s + TELL_S:
+                told_s = time.monotonic()
+                console.print(f"{name}: {done} steps in {told_s - started_s:.0f} s")
 
         for one in rounds:
             if time.monotonic() > deadline_s:
