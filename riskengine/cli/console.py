@@ -9,6 +9,7 @@ Used by every command.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -129,6 +130,14 @@ def table(*columns: str, right: int = 0) -> "Table":
     for column in made.columns[len(columns) - right :]:
         column.justify = "right"
     return made
+
+
+def utc(time_us: int) -> str:
+    """Returns a time, microseconds since the epoch, for people; also one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{time_us:,} microseconds after 1970, which is no date"
 
 
 def plural(count: int, noun: str, plural_noun: str = "") -> str:

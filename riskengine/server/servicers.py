@@ -27,7 +27,7 @@ from riskengine.wire.reply import outcome_response, parse_decision_name, record_
 from riskengine.wire.status import status_of
 
 from .admission import Admission, Budget, Deadlines
-from .calls import Gate, check_size, draining, incident
+from .calls import Gate, check_item_size, check_size, draining, incident
 from .engine_client import EngineClient
 from .fallback import fallback_decision
 from .vocabulary import Vocabulary
@@ -178,6 +178,7 @@ class RiskServicer:
         for index, request in enumerate(requests):
             await _give_way(index)
             try:
+                check_item_size(request)
                 rows[index] = self._vocabulary.door.score_row(request, self._now_us(), budget.skip_stages)
             except RiskEngineError as error:
                 results[index] = error
