@@ -64,7 +64,7 @@ def test_decision_is_found_by_name_byte_for_byte(server: Server) -> None:
 
     assert raw == found
     assert (grpc.StatusCode.NOT_FOUND, "DECISION_NOT_FOUND") == (unknown.code(), reason_of(unknown))
-    assert [("name", 'is "decisions/" and 32 hex digits')] == violations_of(wrong)
+    assert [("name", 'must be "decisions/" and 32 hex digits')] == violations_of(wrong)
 
 
 def test_transaction_is_recorded_once(server: Server) -> None:
