@@ -33,6 +33,10 @@ def data_directory(directory: Path | None) -> Path:
             data_dir = load_settings(candidate / "server.yaml").data_dir
             if data_dir.is_dir() and journal_exists(data_dir):
                 return data_dir
+    if directory is not None and not directory.is_dir():
+        raise UsageProblem(
+            f"{directory}: no such folder; name the one that riskengine serve was given, or its data folder"
+        )
     named = directory if directory is not None else "starter or here"
     raise UsageProblem(f"no journal in {named}; it begins when a server first starts: riskengine serve")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from riskengine.cli.console import Step, out, plural, step, table
+from riskengine.cli.console import Step, hint, out, plural, step, table
 from riskengine.cli.failures import UsageProblem
 from riskengine.cli.workspace import Workspace, find_directory, load_workspace
 
@@ -120,11 +120,14 @@ def _tell_next(workspace: Workspace, name: str, *, activated: bool) -> None:
     if not activated:
         out().print(
             f"Not served yet; write {name} into {workspace.settings.model_dir / 'active'}, or train with --activate.",
+            markup=False,
             soft_wrap=True,
         )
         return
-    out().print(f"It serves from the next start: riskengine serve {folder}", markup=False, soft_wrap=True)
+    out().print(hint(f"It serves from the next start: riskengine serve {folder}"), markup=False, soft_wrap=True)
     if mode != "live":
         out().print(
-            f"Its mode is {mode}: it is told and decides nothing. Set model.mode to live in {folder}/policy.yaml."
+            f"Its mode is {mode}: it is told and decides nothing. Set model.mode to live in {folder}/policy.yaml.",
+            markup=False,
+            soft_wrap=True,
         )
