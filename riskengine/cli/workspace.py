@@ -117,7 +117,7 @@ def load_workspace(directory: Path, *, with_model: bool) -> Workspace:
 
 def in_folder(problems: Sequence[Problem], folder: Path) -> list[Problem]:
     """Returns problems that name their files with the folder."""
-    return [replace(problem, file=str(folder / problem.file)) for problem in problems]
+    return [replace(problem, file=str(folder / Path(problem.file).name)) for problem in problems]
 
 
 def check_address(address: str) -> None:

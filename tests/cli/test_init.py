@@ -6,7 +6,16 @@ from pathlib import Path
 from riskengine.cli.workspace import load_workspace
 from tests.cli.running import Run
 
-FILES = ["example_payment.json", "features.yaml", "models", "policy.yaml", "policy_cases", "reason_codes.yaml"]
+FILES = [
+    ".gitignore",
+    "example_mapping.yaml",
+    "example_payment.json",
+    "features.yaml",
+    "models",
+    "policy.yaml",
+    "policy_cases",
+    "reason_codes.yaml",
+]
 
 
 def test_folder_has_configuration_key_and_model_in_shadow(starter: Path) -> None:
