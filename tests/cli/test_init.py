@@ -6,7 +6,8 @@ from pathlib import Path
 from riskengine.cli.workspace import load_workspace
 from tests.cli.running import Run
 
-FILES = [
+FILES = [".gitignore", "example_mapping.yaml", "example_payment.json", "features.yaml", "models"]
+FILES += ["policy.yaml", "policy_cases", "reason_codes.yaml"]
     ".gitignore",
     "example_mapping.yaml",
     "example_payment.json",
