@@ -6,11 +6,16 @@ begins and one when it is done, without control codes; nothing waits silently fo
 Used by every command.
 """
 
+import re
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +28,7 @@ def out() -> "Console":
     """Returns the console of results. Made when first asked for: rich takes 0.2 s to import, and help needs none of it."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    return Console(highlight=False, emoji=False, soft_wrap=not sys.stdout.isatty())
 
 
 @cache
@@ -31,7 +36,7 @@ def err() -> "Console":
     """Returns the console of progress, warnings and errors."""
     from rich.console import Console
 
-    return Console(highlight=False, stderr=True)
+    return Console(highlight=False, emoji=False, stderr=True, soft_wrap=not sys.stderr.isatty())
 
 
 class Step:
@@ -129,6 +134,36 @@ def table(*columns: str, right: int = 0) -> "Table":
     for column in made.columns[len(columns) - right :]:
         column.justify = "right"
     return made
+
+
+_COMMAND: Final = re.compile(
+    r"\briskengine (?=(?:demo|init|serve|score|simulate|train|history|policy|features|journal)\b)"
+)
+
+
+@cache
+def program() -> str:
+    """Returns how this program was called, so that a line that is shown can be copied: ``.venv/bin/riskengine``."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return "python -m riskengine"
+    on_path = shutil.which("riskengine")
+    if called.name != "riskengine" or (on_path and Path(on_path).resolve() == called.resolve()):
+        return "riskengine"
+    return str(called)
+
+
+def hint(text: str) -> str:
+    """Returns text in which commands begin with the program as it was called."""
+    return _COMMAND.sub(lambda _: f"{program()} ", text)
+
+
+def utc(time_us: int) -> str:
+    """Returns a time, microseconds since the epoch, for people; also one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{time_us:,} microseconds after 1970, which is no date"
 
 
 def plural(count: int, noun: str, plural_noun: str = "") -> str:

@@ -1,13 +1,17 @@
 """Decisions as people read them: what `score` prints in full and `demo` in two lines."""
 
+import re
 from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
+from riskengine.currencies import MINOR_UNIT_EXPONENTS
 from riskengine.v1.decision_pb2 import Decision, ListAction, ModelMode, Obligation, Reason, Stage, Verdict
 
 STYLES: Final = {"APPROVE": "green", "REVIEW": "yellow", "DECLINE": "red"}
+
+_AMOUNT: Final = re.compile(r"[a-z_]+\.amount(_sum.*|_mean.*)?").fullmatch
 
 
 def verdict_name(decision: Decision) -> str:
@@ -38,9 +42,7 @@ def obligation_words(obligation: Obligation) -> str:
         told = Verdict.Name(obligation.hold.default_verdict).removeprefix("VERDICT_").lower()
         return f"hold for {minutes // 60} h {minutes % 60:02d} min, then {told}"
     if kind == "limit":
-        return (
-            f"let at most {obligation.limit.amount_minor_max} minor units of {obligation.limit.currency_code} through"
-        )
+        return f"let at most {_money(obligation.limit.amount_minor_max, obligation.limit.currency_code)} through"
     return f"notify {obligation.notify.audience.replace('_', ' ')}"
 
 
@@ -53,8 +55,15 @@ def reason_words(reason: Reason) -> str:
     """Says a reason: its sentence, and the observed value beside the norm where the sentence has neither."""
     if not reason.HasField("observed_value") or any(letter.isdigit() for letter in reason.text):
         return reason.text
+    if _AMOUNT(reason.feature):  # In minor units of a currency that a decision does not name: the sentence says enough.
+        return reason.text
     norm = f", usually {_number(reason.norm_value)}" if reason.HasField("norm_value") else ""
     return f"{reason.text} ({reason.feature} = {_number(reason.observed_value)}{norm})"
+
+
+def _money(amount_minor: int, currency: str) -> str:
+    exponent = MINOR_UNIT_EXPONENTS.get(currency, 2)
+    return f"{currency} {amount_minor / 10**exponent:,.{exponent}f}"
 
 
 def _number(value: float) -> str:
@@ -89,6 +98,8 @@ def show_decision(decision: Decision, console: Console) -> None:
     if decision.degraded_stages:
         stages = ", ".join(Stage.Name(stage).removeprefix("STAGE_").lower() for stage in decision.degraded_stages)
         _line(console, "skipped", stages)
+    if decision.approximate:
+        _line(console, "approximate", "windows of a crowded entity reach back a little further than they say")
     if not decision.recorded:
         _line(console, "not recorded", "a fallback; send the transaction later by RecordTransaction")
     made_by = " and ".join(part for part in (decision.policy, decision.model) if part)

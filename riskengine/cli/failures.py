@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 from typing import Final
 
-from riskengine.cli.console import err
+from riskengine.cli.console import err, hint
 from riskengine.errors import ConfigError, RiskEngineError
 
 EXIT_FAILED: Final = 1
@@ -65,7 +65,8 @@ def report(error: BaseException) -> int:
 def _report_config(error: ConfigError) -> None:
     count = len(error.problems)
     noun = "problem" if count == 1 else "problems"
-    _say(f"the configuration has {count} {noun}; nothing was changed")
+    files = {problem.file for problem in error.problems}
+    _say(f"{files.pop() if len(files) == 1 else 'the configuration'} has {count} {noun}; nothing was changed")
     for problem in error.problems:
         err().print(f"  {problem}", markup=False, soft_wrap=True)
     err().print("Correct them and run the command again.")
@@ -86,4 +87,5 @@ def _say(message: str, *, style: str = "bold red") -> None:
     from rich.text import Text
 
     head = "error: " if style == "bold red" else ""
+    message = hint(message)
     err().print(Text.assemble((head or message, style), message if head else ""), soft_wrap=True)

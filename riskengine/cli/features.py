@@ -8,6 +8,7 @@ import typer
 
 from riskengine.cli.console import err, out, plural, table
 from riskengine.cli.workspace import find_directory
+from riskengine.errors import nearest
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,6 +39,9 @@ def features_list(
     else:
         for feature in chosen:
             sys.stdout.write(f"{feature.name}\t{feature.unit}\t{feature.description}\n")  # rich would expand the tabs
+    if not chosen:
+        near = nearest(match, [feature.name for feature in features])
+        err().print(f'no name contains "{match}"{near}; leave --match out to see all', markup=False)
     err().print(f"{len(chosen):,} of {plural(len(features), 'feature')}")  # Not among lines that a program reads.
 
 

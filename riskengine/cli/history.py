@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from riskengine.cli.console import err, out, plural, safe, step, table
+from riskengine.cli.console import err, hint, out, plural, safe, step, table
 from riskengine.cli.failures import UsageProblem
-from riskengine.errors import HistoryError, RiskEngineError
+from riskengine.cli.workspace import check_address, in_folder
+from riskengine.errors import ConfigError, HistoryError, RiskEngineError
 
 if TYPE_CHECKING:
     from riskengine.cli.loading import LoadReport
@@ -23,6 +24,7 @@ def history_import(
         str, typer.Option("--mapping", metavar="M.yaml", help="Which of its columns mean what; or handbook, aws_...")
     ],
     target: Annotated[Path, typer.Option("--out", metavar="H.parquet", help="The history to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace the history if it exists.")] = False,
     rows_max: Annotated[
         int | None, typer.Option("--rows", min=1, help="Stop after so many rows, to try a mapping.")
     ] = None,
@@ -30,13 +32,18 @@ def history_import(
     """Turns any CSV or Parquet file into a history. Rows that cannot be read are written aside, with the reason."""
     from riskengine.lab.importer import import_history, mapping_path
 
+    if target.exists() and not force:
+        raise UsageProblem(f"{target} exists; name another file, or say --force to replace it")
     try:
         file = mapping_path(mapping)
     except HistoryError as error:
         raise UsageProblem(error.message) from None
-    with step(f"Importing {source}") as shown:
-        report = import_history(source, file, target, rows_max=rows_max, progress=shown.update)
-        shown.say(plural(report.rows_written, "event"))
+    try:
+        with step(f"Importing {source}") as shown:
+            report = import_history(source, file, target, rows_max=rows_max, progress=shown.update)
+            shown.say(plural(report.rows_written, "event"))
+    except ConfigError as error:
+        raise ConfigError(in_folder(error.problems, file.parent)) from None
     show_import(report)
 
 
@@ -55,7 +62,9 @@ def show_import(report: "ImportReport") -> None:
     if report.reordered:
         out().print("The source was not in order of time; the history is.")
     out().print(
-        f"{plural(report.rows_read, 'row')} read, {report.rows_written:,} written to {report.target}.", soft_wrap=True
+        f"{plural(report.rows_read, 'row')} read, {report.rows_written:,} written to {report.target}.",
+        markup=False,
+        soft_wrap=True,
     )
     if report.rows_rejected:
         out().print(
@@ -67,7 +76,9 @@ def show_import(report: "ImportReport") -> None:
             out().print(f"  {count:>9,}  {reason}", markup=False, soft_wrap=True)
         if len(report.reasons) > REASONS_SHOWN:
             out().print(f"  ... and {len(report.reasons) - REASONS_SHOWN} more reasons")
-    out().print(f"Next: riskengine train {report.target} --config starter --name mine", markup=False, soft_wrap=True)
+    out().print(
+        hint(f"Next: riskengine train {report.target} --config starter --name mine"), markup=False, soft_wrap=True
+    )
 
 
 def history_load(
@@ -82,6 +93,7 @@ def history_load(
     from riskengine.lab.history import open_history
     from riskengine.server.client import RiskClient
 
+    check_address(address)
     reader = open_history(history)
     total = reader.row_count
     with RiskClient(address) as client:

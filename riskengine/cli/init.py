@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 import typer
 
-from riskengine.cli.console import out, plural, safe, step
+from riskengine.cli.console import hint, out, plural, safe, step
 from riskengine.cli.workspace import check_new, load_workspace
 
 DEFAULTS: Final = Path(__file__).resolve().parent.parent / "defaults"
@@ -48,8 +48,34 @@ EXAMPLE: Final = {
 }
 
 
+EXAMPLE_MAPPING_NAME: Final = "example_mapping.yaml"
+EXAMPLE_MAPPING: Final = """\
+# What each column of your file means: riskengine history import payments.csv --mapping example_mapping.yaml --out h.parquet
+# Left the history's column, right that of your file. Give every identifier you have: windows are kept for each of them.
+columns:
+  transaction_id: {from: id, prefix: "t-"}
+  type: {from: kind, values: {sale: CARD_PAYMENT, back: REFUND}}
+  event_time: {from: created_at, zone: Europe/Berlin}       # ISO 8601; or format: epoch_ms, or as strptime
+  amount_minor: {from: amount, minor_units: true}           # 12.34 becomes 1234
+  currency_code: {from: currency, default: EUR}
+  card_id: {from: card_token, clean: true}                  # never a card number
+  account_id: customer
+  merchant_id: {constant: my-shop}
+  fraud: {from: is_fraud, values: {"yes": true, "no": false}}
+label_delay: 14d                                            # so long after the event a fraud was known
+"""
+IGNORED: Final = "tag.key\ndata/\n"
+"""Of git: the secret, and the journal."""
+
+
+def _folder_named(text: str) -> Path:
+    if not text.strip():
+        raise typer.BadParameter("name the folder to make, for example starter")
+    return Path(text)
+
+
 def init(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.", parser=_folder_named)],
     people: Annotated[
         int, typer.Option(min=50, max=200_000, help="People in the simulated history of the starter model.")
     ] = 2_000,
@@ -60,10 +86,15 @@ def init(
     ] = True,
 ) -> None:
     """Makes a folder to serve from: configuration, key, and a starter model in shadow."""
+    known = directory.exists()
     write_folder(directory)
-    workspace = load_workspace(directory, with_model=False)
-    if train:
-        _train_starter(directory, people=people, days=days, seed=seed)
+    try:
+        workspace = load_workspace(directory, with_model=False)
+        if train:
+            _train_starter(directory, people=people, days=days, seed=seed)
+    except KeyboardInterrupt:
+        _take_back(directory, known=known)
+        raise
     _tell(directory, len(workspace.configuration.features.features), trained=train)
 
 
@@ -79,7 +110,7 @@ def write_folder(directory: Path) -> None:
     from riskengine.wire.pseudonyms import TagKey
 
     sources = sorted(path for path in DEFAULTS.iterdir() if path.name != "__pycache__")
-    check_new(directory, [*(path.name for path in sources), KEY_NAME, EXAMPLE_NAME, "models", "data"])
+    check_new(directory, _names())
     directory.mkdir(parents=True, exist_ok=True)
     TagKey.create(directory / KEY_NAME)
     for source in sources:
@@ -88,6 +119,26 @@ def write_folder(directory: Path) -> None:
         else:
             shutil.copyfile(source, directory / source.name)
     (directory / EXAMPLE_NAME).write_text(json.dumps(EXAMPLE, indent=2) + "\n", encoding="ascii")
+    (directory / EXAMPLE_MAPPING_NAME).write_text(EXAMPLE_MAPPING, encoding="ascii")
+    (directory / ".gitignore").write_text(IGNORED, encoding="ascii")
+
+
+def _names() -> list[str]:
+    """Returns all that `init` writes."""
+    shipped = sorted(path.name for path in DEFAULTS.iterdir() if path.name != "__pycache__")
+    return [*shipped, KEY_NAME, EXAMPLE_NAME, EXAMPLE_MAPPING_NAME, ".gitignore", "models", "data"]
+
+
+def _take_back(directory: Path, *, known: bool) -> None:
+    """Removes what an interrupted run wrote, so that it can be run again: nothing was there, and the key has tagged nothing."""
+    for name in _names():
+        path = directory / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    if not known:
+        directory.rmdir()
 
 
 def _train_starter(directory: Path, *, people: int, days: int, seed: int) -> None:
@@ -127,5 +178,5 @@ def _tell(directory: Path, feature_count: int, *, trained: bool) -> None:
         rows.insert(0, (f"riskengine train HISTORY.parquet --config {name} --name mine --activate", "teach it a model"))
     out().print("Next:")
     for command, what in rows:
-        out().print(f"  [bold]{command}[/bold]\n      {what}", soft_wrap=True)
+        out().print(f"  [bold]{hint(command)}[/bold]\n      {what}", soft_wrap=True)
     out().print(f"Keep a copy of {name}/{KEY_NAME} in a safe place: without it, known cards become strangers.")

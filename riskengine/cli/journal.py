@@ -1,12 +1,11 @@
 """`journal verify` and `journal replay`: proof that nothing was lost, and that every decision comes out the same again."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from riskengine.cli.console import megabytes, out, plural, step
+from riskengine.cli.console import megabytes, out, plural, step, utc
 from riskengine.cli.failures import UsageProblem
 from riskengine.cli.instead import ModelFolder, Policy, ReasonCodes, replacement_of
 from riskengine.cli.whatif import FromSequence, Out, whatif
@@ -36,6 +35,10 @@ def data_directory(directory: Path | None) -> Path:
             data_dir = load_settings(candidate / "server.yaml").data_dir
             if data_dir.is_dir() and journal_exists(data_dir):
                 return data_dir
+    if directory is not None and not directory.is_dir():
+        raise UsageProblem(
+            f"{directory}: no such folder; name the one that riskengine serve was given, or its data folder"
+        )
     named = directory if directory is not None else "starter or here"
     raise UsageProblem(f"no journal in {named}; it begins when a server first starts: riskengine serve")
 
@@ -57,7 +60,7 @@ def journal_verify(directory: Directory = None) -> None:
         f"{plural(found.activation_count, 'configuration')}."
     )
     if found.event_count:
-        first, last = _time(found.first_received_time_us), _time(found.last_received_time_us)
+        first, last = utc(found.first_received_time_us), utc(found.last_received_time_us)
         out().print(f"Sequences {found.first_sequence:,} to {found.last_sequence:,}, received {first} to {last}.")
     if found.torn_bytes:
         out().print(f"{megabytes(found.torn_bytes)} of an unfinished write at the end: never acknowledged, ignored.")
@@ -117,7 +120,3 @@ def tell_replay(found: "ReplayReport") -> None:
             f"{plural(found.foreign_count, 'event')} came from another version of the program or another CPU; "
             f"{found.foreign_difference_count:,} of them came out otherwise, which that may explain."
         )
-
-
-def _time(time_us: int) -> str:
-    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -20,7 +20,7 @@ import grpc.aio
 import numpy as np
 
 from riskengine.cli.requests import Row, has_outcome, outcome_request, record_request, rows_of
-from riskengine.errors import Unavailable
+from riskengine.errors import HistoryError, Unavailable
 from riskengine.lab.history import HistoryReader
 from riskengine.lab.labels import Label, with_labels
 from riskengine.server.client import aio_channel, describe, reason_of
@@ -39,6 +39,10 @@ READ_ROWS: Final = 1_024
 """Their requests are made at once, which holds the calls under way up for some 30 ms."""
 REFUSED_KEPT_MAX: Final = 100_000
 """Refused rows remembered one by one; beyond it they are only counted."""
+TOO_LATE: Final = (
+    "its first event entered no window, since the engine has already seen newer ones, so nothing else was loaded. Load a history "
+    "before the first payment: stop the server, name another, empty data_dir in server.yaml, start it, and load first"
+)
 _WORTH_A_RETRY: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 Request = RecordTransactionRequest | ReportOutcomeRequest
@@ -96,13 +100,20 @@ async def load_history(
         on_progress: Told how many rows of the history have been read.
 
     Raises:
+        HistoryError: The first event entered no window: the engine has seen newer ones. No other was sent.
         Unavailable: The server cannot be reached, or not any more; run it again later.
     """
     report = LoadReport()
     async with aio_channel(address) as channel:
         loader = _Loader(RiskServiceStub(channel), report, concurrency)  # type: ignore[no-untyped-call]
+        tested = False
         for number, row, request in _in_order(reader, report, now_us, on_progress):
             await loader.start(number, row, request)
+            if not tested:
+                await loader.finish()
+                tested = report.recorded > 0
+                if report.too_late:
+                    raise HistoryError(TOO_LATE)
         await loader.finish()
     return report
 

@@ -9,7 +9,7 @@ Called by the console script ``riskengine``.
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -43,6 +43,23 @@ APP: Final = typer.Typer(
     epilog="First time? Run: riskengine demo. Your own server: riskengine init starter, then: riskengine serve starter",
     **_OPTIONS,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"riskengine {version('riskengine')}\n")
+        raise typer.Exit
+
+
+@APP.callback()
+def _top(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 def _add(app: typer.Typer, name: str, function: Callable[..., None], short: str, example: str) -> None:
@@ -139,7 +156,7 @@ def _asks_for_help(arguments: Sequence[str]) -> bool:
 def _show_help(arguments: Sequence[str]) -> None:
     """Shows the help of the command that is named, without reading options: typer reads them by pydantic, which takes 0.3 s."""
     command: Any = typer.main.get_command(APP)
-    context: Any = command.context_class(command, info_name="riskengine")
+    context: Any = command.context_class(command, info_name="riskengine", **command.context_settings)
     for argument in arguments:
         found = getattr(command, "commands", {}).get(argument)
         if found is None:
@@ -166,6 +183,8 @@ def run(arguments: Sequence[str]) -> int:
             return 0
         APP(list(arguments), prog_name="riskengine")
     except SystemExit as end:
+        if end.code == failures.EXIT_INTERRUPTED:  # What typer makes of Ctrl-C, without a word.
+            return failures.report(KeyboardInterrupt())
         return end.code if isinstance(end.code, int) else failures.EXIT_FAILED
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 the last line of defence
         return failures.report(error)

@@ -7,7 +7,7 @@ import typer
 
 from riskengine.cli.console import err, out, plural, safe
 from riskengine.cli.failures import UsageProblem
-from riskengine.cli.workspace import Workspace, find_directory, load_workspace
+from riskengine.cli.workspace import Workspace, find_directory, in_folder, load_workspace
 from riskengine.errors import ConfigError, Problem, RiskEngineError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _run(workspace: Workspace, files: list[Path]) -> "tuple[list[CaseResult], in
         try:
             results += run_cases(configuration.policy.compiled, load_file(file), configuration.variables)
         except ConfigError as error:
-            problems += error.problems
+            problems += in_folder(error.problems, file.parent)
     if problems:
         raise ConfigError(problems)
     return [result for result in results if result.differences], len(results)

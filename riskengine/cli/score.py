@@ -1,6 +1,7 @@
 """`score`: one payment from a file, one decision on the screen."""
 
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -10,7 +11,8 @@ import typer
 
 from riskengine.cli.console import out
 from riskengine.cli.failures import UsageProblem
-from riskengine.errors import RiskEngineError
+from riskengine.cli.workspace import check_address
+from riskengine.errors import RiskEngineError, nearest
 
 if TYPE_CHECKING:
     from riskengine.v1.risk_service_pb2 import ScoreTransactionRequest
@@ -28,9 +30,10 @@ def score(
 ) -> None:
     """Sends one payment to a running server and prints the decision. "-" reads standard input.
 
-    A Transaction without eventTime is scored as of now; without a request id, one is made from its bytes, so that sending
-    the same file again returns the stored decision.
+    A Transaction without eventTime is scored as of now, each time anew. Where the file has an eventTime or a requestId,
+    sending it again returns the stored decision.
     """
+    check_address(address)
     request = read_request(_text_of(file), name=str(file))
     import grpc
     from google.protobuf import json_format
@@ -77,7 +80,8 @@ def read_request(text: str, *, name: str) -> "ScoreTransactionRequest":
     try:
         json_format.ParseDict(whole, request)
     except (json_format.ParseError, DecodeError) as error:
-        raise UsageProblem(f"{name}: {error}; fields are those of protos/riskengine/v1/transaction.proto") from None
+        near = _nearest_name(str(error))
+        raise UsageProblem(f"{name}: {error}{near}; see protos/riskengine/v1/transaction.proto") from None
     if not request.request_id:
         request.request_id = _request_id(text)
     if not request.transaction.HasField("event_time"):
@@ -85,6 +89,15 @@ def read_request(text: str, *, name: str) -> "ScoreTransactionRequest":
         if not whole.get("requestId", whole.get("request_id")):
             request.request_id = _request_id(f"{text}{request.transaction.event_time}")
     return request
+
+
+def _nearest_name(told: str) -> str:
+    """Returns the enum's name that was perhaps meant, for what protobuf says of an unknown one."""
+    import riskengine.v1.transaction_pb2 as messages
+
+    match = re.search(r"[Ii]nvalid enum value (\S+) for enum type:? riskengine\.v1\.(\w+)", told)
+    kind = getattr(messages, match[2], None) if match else None
+    return nearest(match[1].strip("'\""), kind.keys()) if match and kind is not None else ""
 
 
 def _request_id(text: str) -> str:
@@ -96,6 +109,8 @@ def _request_id(text: str) -> str:
 def _text_of(file: Path) -> str:
     if str(file) == "-":
         raw = sys.stdin.buffer.read(FILE_BYTES_MAX + 1)
+    elif file.is_dir():
+        raise UsageProblem(f"{file} is a folder; name a file in it, for example {file / 'example_payment.json'}")
     elif file.is_file():
         with file.open("rb") as opened:
             raw = opened.read(FILE_BYTES_MAX + 1)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from riskengine.cli.console import err, megabytes, out
+from riskengine.cli.console import err, hint, megabytes, out
 from riskengine.cli.workspace import COMPILING, find_directory, load_workspace
 from riskengine.errors import ConfigError
 
@@ -73,7 +73,9 @@ def describe_stage(name: str, stage: dict[str, Any]) -> str:
 def _ready(folder: Path, address: str, after_s: float) -> None:
     out().print(f"[bold green]ready[/bold green] at [bold]{address}[/bold] after {after_s:.1f} s; Ctrl-C stops it")
     out().print(
-        f"A first decision, from another terminal: riskengine score {folder}/example_payment.json --address {address}",
+        hint(
+            f"A first decision, from another terminal: riskengine score {folder}/example_payment.json --address {address}"
+        ),
         markup=False,
         soft_wrap=True,
     )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from riskengine.cli.console import megabytes, out, plural, step, table
+from riskengine.cli.console import hint, megabytes, out, plural, step, table
 from riskengine.cli.failures import UsageProblem
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ def simulate(
     """Simulates a labelled history: habits of people, and episodes of four kinds of fraud among them."""
     if target.suffix not in (".parquet", ".csv"):
         raise UsageProblem(f'{target}: histories end in ".parquet" or ".csv"')
+    if not target.parent.is_dir():
+        raise UsageProblem(f"{target.parent}: no such folder; make it, or name a file elsewhere")
     if target.exists() and not force:
         raise UsageProblem(f"{target} exists; name another file, or say --force to replace it")
     made = simulate_to(target, people=people, days=days, seed=seed, fraud_share=fraud_share)
@@ -33,7 +35,9 @@ def simulate(
     out().print(
         f"{target}: {plural(made.num_rows, 'event')}, {megabytes(target.stat().st_size)}.", markup=False, soft_wrap=True
     )
-    out().print(f"Next: riskengine train {target} --config starter --name simulated", markup=False, soft_wrap=True)
+    out().print(
+        hint(f"Next: riskengine train {target} --config starter --name simulated"), markup=False, soft_wrap=True
+    )
 
 
 def simulate_to(target: Path, *, people: int, days: int, seed: int, fraud_share: float = 0.008) -> "pa.Table":

@@ -1,18 +1,22 @@
 """`train`: a model from a history, by the features that serve."""
 
+import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from riskengine.cli.console import Step, out, plural, step, table
+from riskengine.cli.console import Step, hint, out, plural, step, table
 from riskengine.cli.failures import UsageProblem
 from riskengine.cli.workspace import Workspace, find_directory, load_workspace
 
 if TYPE_CHECKING:
     from riskengine.lab.booster import FitSettings
     from riskengine.lab.train import TrainedModel
+
+NAME: Final = "[a-z0-9][a-z0-9._-]{0,62}"
+"""Of a model, as `model.bundle` has it; a test holds the two together."""
 
 
 def train(
@@ -33,6 +37,8 @@ def train(
     """Trains a fraud model on a history, split by time, calibrated, and judged on its newest part."""
     if not history.is_file():
         raise UsageProblem(f"{history}: no such file; make one with: riskengine history import, or riskengine simulate")
+    if re.fullmatch(NAME, name) is None:
+        raise UsageProblem(f"--name {name}: must have 1 to 63 small letters, digits, dots, dashes or underscores")
     workspace = load_workspace(find_directory(config), with_model=False)
     if (workspace.settings.model_dir / name).exists() and not replace:
         raise UsageProblem(f"there is a model {name} already; choose another --name, or say --replace")
@@ -120,11 +126,14 @@ def _tell_next(workspace: Workspace, name: str, *, activated: bool) -> None:
     if not activated:
         out().print(
             f"Not served yet; write {name} into {workspace.settings.model_dir / 'active'}, or train with --activate.",
+            markup=False,
             soft_wrap=True,
         )
         return
-    out().print(f"It serves from the next start: riskengine serve {folder}", markup=False, soft_wrap=True)
+    out().print(hint(f"It serves from the next start: riskengine serve {folder}"), markup=False, soft_wrap=True)
     if mode != "live":
         out().print(
-            f"Its mode is {mode}: it is told and decides nothing. Set model.mode to live in {folder}/policy.yaml."
+            f"Its mode is {mode}: it is told and decides nothing. Set model.mode to live in {folder}/policy.yaml.",
+            markup=False,
+            soft_wrap=True,
         )

@@ -7,7 +7,8 @@ Used by every command that reads a folder.
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -54,6 +55,8 @@ def find_directory(directory: Path | None) -> Path:
     Raises:
         UsageProblem: There is no server.yaml in it.
     """
+    if directory is not None and directory.is_file():
+        raise UsageProblem(f"{directory} is a file; name the folder it is in: {directory.parent}")
     candidates = [directory] if directory is not None else [Path("starter"), Path()]
     for candidate in candidates:
         if (candidate / "server.yaml").is_file():
@@ -108,8 +111,20 @@ def load_workspace(directory: Path, *, with_model: bool) -> Workspace:
         except ConfigError as error:
             problems += error.problems
     if problems or configuration is None or key is None:
-        raise ConfigError(problems)
+        raise ConfigError(in_folder(problems, directory))
     return Workspace(directory, settings, key, configuration)
+
+
+def in_folder(problems: Sequence[Problem], folder: Path) -> list[Problem]:
+    """Returns problems that name their files with the folder."""
+    return [replace(problem, file=str(folder / Path(problem.file).name)) for problem in problems]
+
+
+def check_address(address: str) -> None:
+    """Raises UsageProblem unless an address can be one."""
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        raise UsageProblem(f"--address {address}: must be HOST:PORT, for example 127.0.0.1:50051")
 
 
 def warm_visibly() -> bool:

@@ -116,7 +116,7 @@ def cast_each(values: pa.Array, cast: Callable[[pa.Array], pa.Array], type_: pa.
         first, last = stack.pop()
         try:
             parts.append(cast(values.slice(first, last - first)))
-        except (pa.ArrowInvalid, UnicodeDecodeError):
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
             if last - first == 1:
                 bad[first] = True
                 parts.append(pa.nulls(1, type_))

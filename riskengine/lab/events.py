@@ -115,7 +115,7 @@ class EventPacker:
                 halves = np.frombuffer(_digests(self._request, texts), "<u8").reshape(-1, 2)
                 work.events["request_key"][given] = np.where(halves[:, 0] == 0, np.uint64(1), halves[:, 0])
                 work.events["request_check"][given] = halves[:, 1]
-        work.refuse("transaction_id", work.events["transaction_tag"] == 0, "is given")
+        work.refuse("transaction_id", work.events["transaction_tag"] == 0, "must be given")
 
     def _entities(self, work: Work) -> None:
         """Fills the tags of the entities and of what is derived from them."""

@@ -299,6 +299,8 @@ class _Import:
         writer = self._writers.get(path)
         if writer is None:
             try:
+                if path == self.rejected:
+                    path.touch(mode=0o600)  # Rows as they came, identifiers included.
                 if path.suffix == ".csv":
                     writer = pyarrow.csv.CSVWriter(path, schema)
                 else:

@@ -36,6 +36,20 @@ def _scalar(value: Any) -> Any:
     raise ValueError("must be text, a number, true or false")
 
 
+def _delimiter(value: str) -> str:
+    if len(value) == 1 and value.isascii() and value not in '"\r\n\0':
+        return value
+    raise ValueError('must be one ASCII character such as "," or ";" or "\\t", and no quote')
+
+
+def _encoding(value: str) -> str:
+    try:
+        "".encode(value)  # Unlike `codecs.lookup`, refuses what turns no text into bytes, such as rot13.
+    except (LookupError, ValueError):
+        raise ValueError("must be a text encoding such as utf-8, latin-1 or cp1252") from None
+    return value
+
+
 Scalar = Annotated[Any, pydantic.AfterValidator(_scalar)]
 _DURATION: Final = pattern(r"^[0-9]{1,4}(d|h|m)$", "must be a duration such as 7d, 12h or 30m")
 _DURATION_US: Final = {"d": US_PER_DAY, "h": 3600 * US_PER_SECOND, "m": 60 * US_PER_SECOND}
@@ -50,10 +64,10 @@ class SourceOptions(_Strict):
 
     format: Literal["parquet", "csv"] | None = None
     """Told by the suffix where absent."""
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    delimiter: Annotated[str, pydantic.AfterValidator(_delimiter)] = ","
     """Of CSV."""
-    encoding: Annotated[str, Field(min_length=1, max_length=32)] = "utf-8"
-    """Of CSV."""
+    encoding: Annotated[str, pydantic.AfterValidator(_encoding)] = "utf-8"
+    """Of CSV; a text encoding that Python knows."""
 
 
 class ColumnRule(_Strict):
@@ -167,6 +181,7 @@ def check_mapping(document: Document, source_schema: pa.Schema) -> ColumnMapping
     for name, rule in model.columns.items():
         if field_of(name):
             problems += _check_rule(document, name, rule)
+            problems += _check_kind(document, name, rule, source_schema)
     problems += _check_whole(document, model, source_schema.names)
     if problems:
         raise ConfigError(problems)
@@ -207,6 +222,22 @@ def _check_sources(document: Document, sources: Mapping[str, Any], schema: pa.Sc
         elif pa.types.is_nested(schema.field(source).type):
             problems.append(document.problem(path, f'the source column "{source}" holds more than one value a row'))
     return problems
+
+
+def _check_kind(document: Document, name: str, rule: ColumnRule, schema: pa.Schema) -> list[Problem]:
+    """Finds a source column whose values can never be numbers."""
+    field = field_of(name)
+    if field is None or rule.source is None or rule.source not in schema.names or rule.values is not None:
+        return []
+    found = schema.field(rule.source).type
+    numeric = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+    if not numeric or not (pa.types.is_boolean(found) or pa.types.is_temporal(found)):
+        return []
+    holds = "true and false" if pa.types.is_boolean(found) else "times"
+    fault = (
+        f'the source column "{rule.source[:64]}" holds {holds} and {name} is a number; name another, or give `values`'
+    )
+    return [document.problem(_path(document, name, "from"), fault)]
 
 
 def _path(document: Document, name: str, option: str) -> tuple[str | int, ...]:

@@ -43,9 +43,10 @@ from riskengine.wire.checks import (
     PAN_FIELDS,
     PHONE_CHARS_MAX,
     UTC_OFFSET_MINUTES_MAX,
+    is_email,
 )
 from riskengine.wire.money import AMOUNT_MINOR_MAX
-from riskengine.wire.pseudonyms import is_bare_pan, normal_email, normal_ip, normal_phone
+from riskengine.wire.pseudonyms import is_bare_pan, normal_ip, normal_phone
 
 from .history import LABEL_PREFIX, NUMBER_PREFIX
 
@@ -103,7 +104,7 @@ def row_problems(
     fill_clear(work, currencies=currencies, number_slots={}, label_slots={})
     work.ids("transaction_id")
     work.ids("original_transaction_id")
-    work.refuse("transaction_id", work.absent("transaction_id"), "is given")
+    work.refuse("transaction_id", work.absent("transaction_id"), "must be given")
     nothing = np.ones(batch.num_rows, np.bool_)
     for column, _, judge, description in ENTITY_COLUMNS:
         work.judge(column, judge_of(column, judge, pan_exempt_fields), description)
@@ -150,7 +151,7 @@ class Work:
 
     def refuse_nameless(self, rows: Flags) -> None:
         """Puts out rows without any identifier."""
-        self.refuse("account_id", rows, "or another identifier is given")
+        self.refuse("account_id", rows, "or another identifier must be given")
 
     def sorted_problems(self) -> list[RowProblem]:
         """Returns the problems by row."""
@@ -173,7 +174,9 @@ class Work:
         """Judges a column of transaction ids; returns the rows that have a fine one, and these."""
         values = self.batch.column(column)
         fine = pc.match_substring_regex(values, r"\A[A-Za-z0-9._:-]{1,64}\z").fill_null(False)
-        self.refuse(column, ~(np.asarray(fine) | self.absent(column)), "has 1 to 64 characters of [A-Za-z0-9._:-]")
+        self.refuse(
+            column, ~(np.asarray(fine) | self.absent(column)), "must have 1 to 64 characters of [A-Za-z0-9._:-]"
+        )
         return np.flatnonzero(np.asarray(fine)), values.filter(fine).to_pylist()
 
     def texts(self, column: str) -> Texts:
@@ -206,16 +209,20 @@ class Work:
 def _fill_times(work: Work) -> None:
     """Fills the times and the offset."""
     event_us = work.integers("event_time")
-    work.refuse("event_time", event_us < EVENT_TIME_S_MIN * US_PER_SECOND, "is given, and not before 2000-01-01")
+    work.refuse("event_time", event_us < EVENT_TIME_S_MIN * US_PER_SECOND, "must be given, and not before 2000-01-01")
+    far = event_us >= (OPEN_TIME_S_MAX + 1) * US_PER_SECOND
+    work.refuse("event_time", far, "must be within the years 2000 to 9999")
     work.events["event_time_us"] = event_us
     opened = work.integers("account_open_time")
     early, late = OPEN_TIME_S_MIN * US_PER_SECOND, (OPEN_TIME_S_MAX + 1) * US_PER_SECOND
     known = opened != MISSING
-    work.refuse("account_open_time", known & ((opened < early) | (opened >= late)), "is within the years 1 to 9999")
+    work.refuse(
+        "account_open_time", known & ((opened < early) | (opened >= late)), "must be within the years 1 to 9999"
+    )
     work.events["account_open_time_us"] = opened
     offset = work.integers("utc_offset_minutes")
     far = (offset != MISSING) & (np.abs(offset) > UTC_OFFSET_MINUTES_MAX)
-    work.refuse("utc_offset_minutes", far, f"is from -{UTC_OFFSET_MINUTES_MAX} to {UTC_OFFSET_MINUTES_MAX}")
+    work.refuse("utc_offset_minutes", far, f"must be from -{UTC_OFFSET_MINUTES_MAX} to {UTC_OFFSET_MINUTES_MAX}")
     work.events["utc_offset_minutes"] = offset
 
 
@@ -223,9 +230,9 @@ def _fill_enums(work: Work) -> None:
     """Fills the columns of names of closed sets."""
     for column, (target, members) in ENUM_COLUMNS.items():
         numbers = {member.name: int(member) for member in members}
-        description = f"is one of {', '.join(numbers)}"
+        description = f"must be one of {', '.join(numbers)}"
         work.events[target] = work.looked_up(column, numbers.__contains__, numbers.__getitem__, description)
-    work.refuse("type", work.events["transaction_type"] == 0, "is given")
+    work.refuse("type", work.events["transaction_type"] == 0, "must be given")
 
 
 def _fill_money(work: Work, currencies: Collection[str]) -> None:
@@ -234,12 +241,12 @@ def _fill_money(work: Work, currencies: Collection[str]) -> None:
     monetary = work.events["transaction_type"] <= int(MONETARY_TYPE_LAST)
     present = amount != MISSING
     work.refuse("amount_minor", monetary & ~present, "is required for this type")
-    work.refuse("amount_minor", ~monetary & present, "is absent for this type")
+    work.refuse("amount_minor", ~monetary & present, "must be absent for this type")
     outside = present & ((amount < 0) | (amount > AMOUNT_MINOR_MAX))
-    work.refuse("amount_minor", outside, f"is from 0 to {AMOUNT_MINOR_MAX:,}")
+    work.refuse("amount_minor", outside, f"must be from 0 to {AMOUNT_MINOR_MAX:,}")
     amount = np.where(outside, MISSING, amount)
-    named = f"is one of {', '.join(currencies)}"
-    accepted = named if len(currencies) <= CURRENCIES_NAMED_MAX else "is an ISO 4217 code with a minor unit"
+    named = f"must be one of {', '.join(currencies)}"
+    accepted = named if len(currencies) <= CURRENCIES_NAMED_MAX else "must be an ISO 4217 code with a minor unit"
     currency = work.looked_up("currency_code", currencies.__contains__, pack_code, accepted)
     work.refuse("currency_code", monetary & work.absent("currency_code"), "is required with an amount")
     work.events["currency"] = currency
@@ -264,10 +271,10 @@ def _fill_places(work: Work) -> None:
     for column, bound in (("latitude_degrees", 90.0), ("longitude_degrees", 180.0)):
         values = work.floats(column)
         given = ~np.asarray(work.batch.column(column).is_null())
-        work.refuse(column, given & ~(np.abs(values) <= bound), f"is from -{bound:g} to {bound:g}")
+        work.refuse(column, given & ~(np.abs(values) <= bound), f"must be from -{bound:g} to {bound:g}")
         work.events[column] = values + 0.0  # -0.0 becomes 0.0, as at the door
         known.append(given)
-    work.refuse("latitude_degrees", known[0] != known[1], "comes with longitude_degrees or not at all")
+    work.refuse("latitude_degrees", known[0] != known[1], "must come with longitude_degrees or not at all")
 
 
 def _fill_maps(work: Work, number_slots: Mapping[str, int], label_slots: Mapping[str, int]) -> None:
@@ -276,12 +283,14 @@ def _fill_maps(work: Work, number_slots: Mapping[str, int], label_slots: Mapping
         if column.startswith(NUMBER_PREFIX):
             values = work.floats(column)
             given = ~np.asarray(work.batch.column(column).is_null())
-            work.refuse(column, given & ~np.isfinite(values), "is a finite number")
+            work.refuse(column, given & ~np.isfinite(values), "must be a finite number")
             slot = number_slots.get(column.removeprefix(NUMBER_PREFIX))
             if slot is not None:
                 work.events[f"number_{slot}"] = values + 0.0
         elif column.startswith(LABEL_PREFIX):
-            words = work.looked_up(column, _good_label, pack_code, f"has 1 to {LABEL_BYTES_MAX} bytes, no card number")
+            words = work.looked_up(
+                column, _good_label, pack_code, f"must have 1 to {LABEL_BYTES_MAX} bytes, no card number"
+            )
             slot = label_slots.get(column.removeprefix(LABEL_PREFIX))
             if slot is not None:
                 work.events[f"label_{slot}"] = words
@@ -299,10 +308,7 @@ def _good_ip(text: str) -> bool:
 
 
 def _good_email(text: str) -> bool:
-    local, at, domain = normal_email(text).decode().partition("@")
-    whole = local + domain
-    fine = bool(local and at and domain) and "@" not in domain and whole.isprintable() and " " not in whole
-    return fine and len(text) <= EMAIL_CHARS_MAX
+    return len(text) <= EMAIL_CHARS_MAX and is_email(text)
 
 
 def _good_phone(text: str) -> bool:
@@ -310,26 +316,28 @@ def _good_phone(text: str) -> bool:
 
 
 def _good_address(text: str) -> bool:
-    clean = text.isprintable() or not any(category(char) == "Cc" and char not in "\t\n\r" for char in text)
-    return clean and bool(text.strip()) and len(text.encode()) <= ADDRESS_BYTES_MAX
+    if len(text.encode()) > ADDRESS_BYTES_MAX or not text.strip():
+        return False
+    return text.isprintable() or not any(category(char) == "Cc" and char not in "\t\n\r" for char in text)
 
 
 def _good_label(text: str) -> bool:
-    clean = text.isprintable() or not any(category(char) == "Cc" for char in text)
-    return clean and len(text.encode()) <= LABEL_BYTES_MAX and not is_bare_pan(text)
+    if len(text.encode()) > LABEL_BYTES_MAX or is_bare_pan(text):
+        return False
+    return text.isprintable() or not any(category(char) == "Cc" for char in text)
 
 
 def _good_identifier(text: str) -> bool:
     return _IDENTIFIER(text) is not None
 
 
-_IDENTIFIER_FORM: Final = "has 1 to 64 characters of [A-Za-z0-9._:@+/=-] and is not a card number"
+_IDENTIFIER_FORM: Final = "must have 1 to 64 characters of [A-Za-z0-9._:@+/=-] and must not be a card number"
 ENTITY_COLUMNS: Final[Sequence[tuple[str, tuple[str, ...], Judge, str]]] = (
     ("account_id", ("account",), _good_identifier, _IDENTIFIER_FORM),
     ("card_id", ("card",), _good_identifier, _IDENTIFIER_FORM),
     ("device_id", ("device",), _good_identifier, _IDENTIFIER_FORM),
-    ("ip_address", ("ip", "ip_network"), _good_ip, "is an IPv4 or IPv6 address in text form"),
-    ("email_address", ("email", "email_domain"), _good_email, 'is a name, one "@" and a domain, without blanks'),
+    ("ip_address", ("ip", "ip_network"), _good_ip, "must be an IPv4 or IPv6 address in text form"),
+    ("email_address", ("email", "email_domain"), _good_email, 'must be a name, one "@" and a domain, without blanks'),
     ("phone_number", ("phone",), _good_phone, 'has 5 to 15 digits and an optional "+" before them'),
     ("merchant_id", ("merchant",), _good_identifier, _IDENTIFIER_FORM),
     ("payee_id", ("payee",), _good_identifier, _IDENTIFIER_FORM),
@@ -337,15 +345,15 @@ ENTITY_COLUMNS: Final[Sequence[tuple[str, tuple[str, ...], Judge, str]]] = (
         "shipping_address",
         ("address",),
         _good_address,
-        f"has 1 to {ADDRESS_BYTES_MAX} bytes, no control characters, no card number",
+        f"must have 1 to {ADDRESS_BYTES_MAX} bytes, no control characters, no card number",
     ),
-    ("card_bin", ("bin",), lambda text: re.fullmatch("[0-9]{6,8}", text) is not None, "has 6 to 8 digits"),
+    ("card_bin", ("bin",), lambda text: re.fullmatch("[0-9]{6,8}", text) is not None, "must have 6 to 8 digits"),
 )
-_REGION_FORM: Final = ("[A-Z]{2}", "has two capital letters (CLDR)")
+_REGION_FORM: Final = ("[A-Z]{2}", "must have two capital letters (CLDR)")
 _CODES: Final = (
-    ("issuer_code", "issuer_code", "[A-Za-z0-9]{1,8}", "has 1 to 8 letters or digits"),
-    ("merchant_category_code", "merchant_category", "[0-9]{4}", "has four digits (ISO 18245)"),
-    ("card_bin", "card_bin", "[0-9]{6,8}", "has 6 to 8 digits"),
+    ("issuer_code", "issuer_code", "[A-Za-z0-9]{1,8}", "must have 1 to 8 letters or digits"),
+    ("merchant_category_code", "merchant_category", "[0-9]{4}", "must have four digits (ISO 18245)"),
+    ("card_bin", "card_bin", "[0-9]{6,8}", "must have 6 to 8 digits"),
     *(
         (f"{name}_region_code", f"{name}_region", *_REGION_FORM)
         for name in ("card", "ip", "merchant", "payee", "billing", "shipping")

@@ -6,12 +6,15 @@ columns are kept aside in `SourceReader.malformed`. Rows are numbered from 1; th
 Called by `lab.importer`.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -24,6 +27,8 @@ from .mapping import SourceOptions
 BATCH_ROWS = 65_536
 BLOCK_BYTES = 16 << 20
 """Of CSV; a line must be shorter."""
+DECODED_BYTES: Final = 64 << 20
+"""Of text that Parquet stores once and many rows repeat; decoded together at most, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,10 @@ class SourceReader:
 
     def _raw(self) -> Iterator[pa.RecordBatch]:
         if self.format == "parquet":
-            yield from pyarrow.parquet.ParquetFile(self.path).iter_batches(BATCH_ROWS, use_threads=False)
+            repeated = [name for name, kind in zip(self.schema.names, self.schema.types, strict=True) if _is_text(kind)]
+            file = pyarrow.parquet.ParquetFile(self.path, read_dictionary=repeated)
+            for batch in file.iter_batches(BATCH_ROWS, use_threads=False):
+                yield from _decoded(batch, self.schema)
             return
         with _open_csv(self.path, self.options, self.schema.names, self.malformed) as reader:
             for block in reader:
@@ -110,7 +118,7 @@ def open_source(path: Path, options: SourceOptions) -> SourceReader:
     try:
         if kind == "parquet":
             file = pyarrow.parquet.ParquetFile(path)
-            schema, count = file.schema_arrow, file.metadata.num_rows
+            schema, count = pa.schema(map(_plain, file.schema_arrow)), file.metadata.num_rows
         else:
             with _open_csv(path, options, None, []) as reader:
                 schema, count = pa.schema([(name, pa.binary()) for name in reader.schema.names]), None
@@ -119,10 +127,35 @@ def open_source(path: Path, options: SourceOptions) -> SourceReader:
             f"{path}: cannot be read as {kind}: {first_line(error)}; "
             "say what it is under `source:` in the mapping (format, delimiter, encoding)"
         ) from error
-    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    twice = sorted(name for name, count_of in Counter(schema.names).items() if count_of > 1)
     if twice:
         raise HistoryError(f'{path}: column "{twice[0]}" occurs twice; give each column a name of its own')
     return SourceReader(path, options, kind, schema, count)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
+
+
+def _plain(item: pa.Field) -> pa.Field:
+    """Returns a column's field without the dictionary that it may be encoded by."""
+    return item.with_type(item.type.value_type) if pa.types.is_dictionary(item.type) else item
+
+
+def _decoded(batch: pa.RecordBatch, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Writes out what dictionaries stand for, in as many parts as keep that small: a long text costs a file next to nothing."""
+    row_bytes = 1
+    for column in batch.columns:
+        if pa.types.is_dictionary(column.type) and _is_text(column.type.value_type):
+            row_bytes += pc.max(pc.binary_length(column.dictionary)).as_py() or 0
+    step = min(max(1, DECODED_BYTES // row_bytes), BATCH_ROWS)
+    for first in range(0, batch.num_rows, step):
+        part = batch.slice(first, step)
+        columns = [
+            column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for column in part.columns
+        ]
+        cast = [column.cast(kind) for column, kind in zip(columns, schema.types, strict=True)]
+        yield pa.RecordBatch.from_arrays(cast, schema=schema)
 
 
 def _open_csv(

@@ -78,7 +78,13 @@ def draining() -> Unavailable:
 def check_size(raw: bytes, bytes_max: int = CALL_BYTES_MAX) -> None:
     """Raises InvalidRequest when a message is larger than its method allows."""
     if len(raw) > bytes_max:
-        raise InvalidRequest([Violation("", "REQUEST_TOO_LARGE", f"has at most {bytes_max} bytes")])
+        raise InvalidRequest([Violation("", "REQUEST_TOO_LARGE", f"must have at most {bytes_max} bytes")])
+
+
+def check_item_size(request: Any) -> None:
+    """Raises InvalidRequest when one request of a batch is larger than it might be as a call of its own."""
+    if request.ByteSize() > CALL_BYTES_MAX:
+        raise InvalidRequest([Violation("", "REQUEST_TOO_LARGE", f"must have at most {CALL_BYTES_MAX} bytes")])
 
 
 def guard_unary(method: Unary, gate: Gate, *, name: str, bytes_max: int = CALL_BYTES_MAX) -> Unary:

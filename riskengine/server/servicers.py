@@ -34,7 +34,7 @@ from riskengine.wire.reply import outcome_response, parse_decision_name, record_
 from riskengine.wire.status import ITEM_STATUS_BYTES_MAX, status_of
 
 from .admission import RETRY_AFTER_S, Admission, Budget, Deadlines, Stay
-from .calls import Gate, check_size, draining, incident
+from .calls import Gate, check_item_size, check_size, draining, incident
 from .engine_client import EngineClient
 from .fallback import fallback_decision
 from .vocabulary import Vocabulary
@@ -187,6 +187,7 @@ class RiskServicer:
         for index, request in enumerate(requests):
             await _give_way(index)
             try:
+                check_item_size(request)
                 rows[index] = self._vocabulary.door.score_row(request, self._now_us(), budget.skip_stages)
             except RiskEngineError as error:
                 results[index] = error

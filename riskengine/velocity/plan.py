@@ -85,7 +85,7 @@ EVENT_FEATURES: Final = tuple(_EVENT_FEATURES[column] for column in range(layout
 
 
 _OPERATIONS: Final = {
-    "count": (layout.OPERATION_COUNT, "events", "How many {measure} events there were in {window}, this one included."),
+    "count": (layout.OPERATION_COUNT, "events", "How many {measure}events there were in {window}, this one included."),
     "sum": (layout.OPERATION_SUM, "units of {of}", "The sum of {of} over {window}, this event included."),
     "mean": (layout.OPERATION_MEAN, "units of {of}", "The mean of {of} over {window} before this event."),
     "std": (layout.OPERATION_STD, "doublings", "The spread of {of} over {window} before this event."),
@@ -178,7 +178,7 @@ def _read_rows(builder: _Builder, entity: str, name: str, profile: Profile, firs
             elif operation in (layout.OPERATION_STD, layout.OPERATION_ZSCORE):
                 total = _measure_index(builder, first, (condition, source, layout.TRANSFORM_LOG, 1))
                 square = _measure_index(builder, first, (condition, source, layout.TRANSFORM_LOG_SQUARE, 1))
-            texts = {"measure": name, "of": measure.of or "", "window": window}
+            texts = {"measure": "" if name == "event" else f"{name} ", "of": measure.of or "", "window": window}
             column = builder.feature(
                 Feature(
                     f"{entity}.{name}_{operation_name}_{window}",

@@ -182,6 +182,8 @@ def parse_decision_name(name: str) -> tuple[int, int]:
     """
     match = _NAME(name)
     if match is None:
-        reason, what = ("INVALID_FORMAT", 'is "decisions/" and 32 hex digits') if name else ("REQUIRED", "is required")
+        reason, what = (
+            ("INVALID_FORMAT", 'must be "decisions/" and 32 hex digits') if name else ("REQUIRED", "is required")
+        )
         raise InvalidRequest([Violation("name", reason, what)])
     return int(match[1], 16), int(match[2], 16)

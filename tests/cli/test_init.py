@@ -3,10 +3,13 @@
 import stat
 from pathlib import Path
 
+import pytest
+
 from riskengine.cli.workspace import load_workspace
 from tests.cli.running import Run
 
-FILES = ["example_payment.json", "features.yaml", "models", "policy.yaml", "policy_cases", "reason_codes.yaml"]
+FILES = [".gitignore", "example_mapping.yaml", "example_payment.json", "features.yaml", "models"]
+FILES += ["policy.yaml", "policy_cases", "reason_codes.yaml"]
 
 
 def test_folder_has_configuration_key_and_model_in_shadow(starter: Path) -> None:
@@ -39,3 +42,43 @@ def test_without_training_rules_decide_alone(command: Run, tmp_path: Path) -> No
     assert ran.code == 0, ran.err
     assert "riskengine serve" in ran.out
     assert load_workspace(tmp_path / "new", with_model=True).configuration.model is None
+
+
+def test_interrupted_init_can_be_run_again(command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goal: Ctrl-C leaves no half of a folder. Method: interrupt the training, look, run it again."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("riskengine.cli.init._train_starter", interrupted)
+    stopped = command("init", tmp_path / "new")
+    again = command("init", tmp_path / "new", "--no-train")
+
+    assert (130, "stopped") == (stopped.code, stopped.err.strip().splitlines()[-1])
+    assert again.code == 0, again.err
+
+
+def test_nameless_folder_is_refused(command: Run) -> None:
+    """Goal: nothing is written into whatever folder one is in. Method: an empty name."""
+    ran = command("init", "")
+
+    assert ran.code == 2
+    assert "name the folder" in ran.err
+
+
+def test_example_mapping_imports(command: Run, tmp_path: Path) -> None:
+    """Goal: the example is one that works. Method: a file with its columns."""
+    folder = tmp_path / "new"
+    assert command("init", folder, "--no-train").code == 0
+    (tmp_path / "p.csv").write_text(
+        "id,kind,created_at,amount,currency,card_token,customer,is_fraud\n"
+        "1,sale,2026-01-05T10:00:00,12.50,EUR,tok a,c-1,no\n2,back,2026-01-05T11:00:00,12.50,EUR,tok a,c-1,yes\n"
+    )
+
+    imported = ("history", "import", tmp_path / "p.csv", "--mapping", folder / "example_mapping.yaml")
+    first = command(*imported, "--out", tmp_path / "h.parquet")
+    second = command(*imported, "--out", tmp_path / "h.parquet")
+
+    assert first.code == 0, first.err
+    assert "2 rows read, 2 written" in first.out
+    assert (2, True) == (second.code, "--force" in second.err)

@@ -1,10 +1,13 @@
 """Commands that need no server: train, history import, policy test, features list, journal."""
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
 
+from riskengine.cli.train import NAME
+from riskengine.model import bundle
 from tests.cli.running import Run
 
 MAPPING = """
@@ -26,6 +29,16 @@ def test_train_writes_a_model_and_activates_it(command: Run, rules_only: Path, h
     assert "average precision" in ran.out
     assert (rules_only / "models" / "active").read_text() == "small\n"
     assert command("policy", "check", rules_only).code == 0
+
+
+@pytest.mark.parametrize("name", ["Mine_X", "", "-a", "a" * 64, "a/b", "mine\n"])
+def test_train_refuses_a_name_before_it_trains(command: Run, rules_only: Path, history: Path, name: str) -> None:
+    """Goal: no minutes are lost to a name. Method: names that no bundle may have, in one place as in the other."""
+    ran = command("train", history, "--config", rules_only, f"--name={name}")
+
+    assert (2, True) == (ran.code, "--name" in ran.err)
+    assert re.fullmatch(NAME, name) is None
+    assert bundle._NAME.pattern == NAME
 
 
 def test_train_refuses_a_name_that_is_taken(command: Run, starter: Path, history: Path) -> None:

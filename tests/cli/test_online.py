@@ -49,6 +49,38 @@ def test_score_prints_a_decision(command: Run, server: Server) -> None:
     assert "policies/starter" in ran.out
 
 
+def test_history_after_the_first_payment_is_refused(command: Run, server: Server, tmp_path: Path) -> None:
+    """Goal: nobody believes in a warm start that was none. Method: score now, then load another history of the past."""
+    from riskengine.cli.simulate import simulate_to
+
+    folder, address = server
+    simulate_to(tmp_path / "other.parquet", people=60, days=6, seed=5)
+    scored = command("score", folder / "example_payment.json", "--address", address)
+    loaded = command("history", "load", tmp_path / "other.parquet", "--address", address)
+
+    assert (0, 1) == (scored.code, loaded.code)
+    assert "before the first payment" in loaded.err
+
+
+def test_misspelled_enum_is_told_with_the_nearest(command: Run, tmp_path: Path) -> None:
+    """Goal: a typing mistake is mended at once. Method: one letter of a type left out."""
+    file = tmp_path / "bad.json"
+    file.write_text(json.dumps({**EXAMPLE, "type": "TRANSACTION_TYPE_CARD_PAYMNT"}))
+
+    ran = command("score", file)
+
+    assert ran.code == 2
+    assert 'did you mean "TRANSACTION_TYPE_CARD_PAYMENT"?' in ran.err
+
+
+@pytest.mark.parametrize("address", ["foo", ":1", "host:", "host:x", "host:70000"])
+def test_address_that_is_none_is_a_usage_error(command: Run, starter: Path, address: str) -> None:
+    """Goal: no waiting for a server that cannot be. Method: five that are no HOST:PORT."""
+    ran = command("score", starter / "example_payment.json", "--address", address)
+
+    assert (2, True) == (ran.code, "must be HOST:PORT" in ran.err)
+
+
 def test_score_of_the_same_file_returns_the_stored_decision(command: Run, server: Server, tmp_path: Path) -> None:
     """Goal: a repeat is harmless. Method: a transaction with its time, twice, as JSON."""
     file = tmp_path / "one.json"

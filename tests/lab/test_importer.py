@@ -10,8 +10,10 @@ import pyarrow.parquet
 import pytest
 
 from riskengine.errors import ConfigError, HistoryError
+from riskengine.lab import source as sources
 from riskengine.lab.history import HISTORY_SCHEMA, open_history
 from riskengine.lab.importer import ImportReport, import_history, mapping_path
+from riskengine.lab.mapping import SourceOptions
 
 from .builders import write
 
@@ -89,21 +91,22 @@ def test_report_accounts_for_every_column(tmp_path: Path) -> None:
         ("4,buy,2026-01-01T10:00:00,abc,EUR,c,0,,", "amount_minor: price is not a number in range"),
         ("4,buy,2026-01-01T10:00:00,1e30,EUR,c,0,,", "amount_minor: price is not a number in range"),
         ("4,buy,2026-01-01T10:00:00,nan,EUR,c,0,,", "amount_minor: price is not a number in range"),
-        ("4,buy,2026-01-01T10:00:00,-1,EUR,c,0,,", "amount_minor is from 0 to 1,000,000,000,000"),
+        ("4,buy,2026-01-01T10:00:00,-1,EUR,c,0,,", "amount_minor must be from 0 to 1,000,000,000,000"),
         ("4,buy,2026-01-01T10:00:00,,EUR,c,0,,", "amount_minor is required for this type"),
         ("4,buy,2026-02-30T10:00:00,1,EUR,c,0,,", "event_time: when is not an ISO 8601 time"),
         ("4,buy,noon,1,EUR,c,0,,", "event_time: when is not an ISO 8601 time"),
-        ("4,buy,,1,EUR,c,0,,", "event_time is given, and not before 2000-01-01"),
+        ("4,buy,9999-12-31T23:59:59-01:00,1,EUR,c,0,,", "event_time: when is not an ISO 8601 time"),
+        ("4,buy,,1,EUR,c,0,,", "event_time must be given, and not before 2000-01-01"),
         ("4,sell,2026-01-01T10:00:00,1,EUR,c,0,,", "type: kind is not among the values of the mapping"),
         (
             "4,buy,2026-01-01T10:00:00,1,EUR,c,maybe,,",
             "fraud: bad is neither true/1 nor false/0; give `values` in the mapping",
         ),
-        ("4,buy,2026-01-01T10:00:00,1,XXX,c,0,,", "currency_code is an ISO 4217 code with a minor unit"),
-        ("4,buy,2026-01-01T10:00:00,1,EUR,,0,,", "account_id or another identifier is given"),
+        ("4,buy,2026-01-01T10:00:00,1,XXX,c,0,,", "currency_code must be an ISO 4217 code with a minor unit"),
+        ("4,buy,2026-01-01T10:00:00,1,EUR,,0,,", "account_id or another identifier must be given"),
         (
             "4,buy,2026-01-01T10:00:00,1,EUR,4111111111111111,0,,",
-            "card_id has 1 to 64 characters of [A-Za-z0-9._:@+/=-] and is not a card number",
+            "card_id must have 1 to 64 characters of [A-Za-z0-9._:@+/=-] and must not be a card number",
         ),
         ("1,buy,2026-01-01T10:00:00,1,EUR,c,0,,", "transaction_id occurs a second time"),
         ("4,buy,2026-01-01T10:00:00,1,EUR,c,0", "has 7 columns where the header has 9"),
@@ -114,9 +117,9 @@ def test_report_accounts_for_every_column(tmp_path: Path) -> None:
 def test_unreadable_rows_are_set_aside_with_the_reason(tmp_path: Path, line: str, reason: str) -> None:
     """Goal: no row is lost silently. Method: one bad row in a good file, then a good one after it."""
     text = f"{SOURCE}{line}\n9,buy,2026-01-02T10:00:00,1,EUR,c,0,,\n"
-    source = tmp_path / "source.csv"
-    source.write_bytes(text.encode(errors="surrogateescape"))
-    report = import_history(source, write(tmp_path, "mapping.yaml", MAPPING), tmp_path / "history.parquet")
+    file = tmp_path / "source.csv"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    report = import_history(file, write(tmp_path, "mapping.yaml", MAPPING), tmp_path / "history.parquet")
 
     assert (5, 4, 1) == (report.rows_read, report.rows_written, report.rows_rejected)
     assert {reason: 1} == report.reasons
@@ -138,6 +141,37 @@ def test_rejected_rows_keep_number_and_values(tmp_path: Path) -> None:
     assert [2, 4] == sorted(number for number, _ in rejected(tmp_path))
     assert "never" in table["when"].to_pylist()
     assert 5 == report.rows_read
+
+
+def test_rejected_rows_are_private(tmp_path: Path) -> None:
+    """Goal: raw identifiers are not left for everybody to read. Method: the mode of the file that is written aside."""
+    report = run(tmp_path, source=SOURCE + "4,buy,never,1,EUR,c,0,,\n")
+
+    assert report.rejected_path is not None
+    assert 0 == report.rejected_path.stat().st_mode & 0o077
+
+
+def test_dictionaries_are_written_out_bit_by_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goal: a small file of repeated text takes little memory. Method: columns of dictionaries, a small bound, equal rows."""
+    monkeypatch.setattr(sources, "DECODED_BYTES", 1_000)
+    table = pyarrow.csv.read_csv(write(tmp_path, "plain.csv", SOURCE)).cast(
+        pa.schema([(name, pa.string()) for name in SOURCE.splitlines()[0].split(",")])
+    )
+    table = pa.concat_tables([table] * 40).set_column(0, "id", pa.array([str(number) for number in range(120)]))
+    encoded = pa.table({name: table[name].dictionary_encode() for name in table.column_names})
+    mapping = write(tmp_path, "mapping.yaml", MAPPING)
+    histories = []
+    for name, written in (("encoded", encoded), ("plain", table)):
+        pyarrow.parquet.write_table(written, tmp_path / f"{name}.parquet")
+        report = import_history(tmp_path / f"{name}.parquet", mapping, tmp_path / f"{name}_history.parquet")
+        histories.append(open_history(report.target).read())
+        reader = sources.open_source(tmp_path / f"{name}.parquet", SourceOptions())
+        parts = [batch for _, batch in reader.batches()]
+        assert 3 < len(parts)
+        assert all(part.get_total_buffer_size() < 10_000 for part in parts)
+
+    assert 120 == histories[0].num_rows
+    assert histories[0].equals(histories[1])
 
 
 def test_a_better_mapping_removes_old_rejects(tmp_path: Path) -> None:
@@ -177,6 +211,9 @@ BAD_MAPPINGS = [
         MAPPING.replace("{from: price", "{fromm: price"),
         ['mapping.yaml:5:18: unknown key "fromm"; did you mean "from"?'],
     ),
+    ("source: {encoding: rot13}\n" + MAPPING, ["encoding: must be a text encoding such as utf-8"]),
+    ('source: {encoding: "utf\\0"}\n' + MAPPING, ["encoding: must be a text encoding such as utf-8"]),
+    ("source: {delimiter: é}\n" + MAPPING, ["delimiter: must be one ASCII character"]),
     (MAPPING.replace("multiply: 100", "multiply: 0"), ["multiply must be greater than 0"]),
     (
         MAPPING.replace('prefix: "t-"', "multiply: 2"),

@@ -64,7 +64,7 @@ def test_decision_is_found_by_name_byte_for_byte(server: Server) -> None:
 
     assert raw == found
     assert (grpc.StatusCode.NOT_FOUND, "DECISION_NOT_FOUND") == (unknown.code(), reason_of(unknown))
-    assert [("name", 'is "decisions/" and 32 hex digits')] == violations_of(wrong)
+    assert [("name", 'must be "decisions/" and 32 hex digits')] == violations_of(wrong)
 
 
 def test_transaction_is_recorded_once(server: Server) -> None:
@@ -152,6 +152,18 @@ def test_batch_of_a_wrong_size_is_refused(server: Server, count: int) -> None:
 
     assert grpc.StatusCode.INVALID_ARGUMENT == error.code()
     assert ["requests"] == [field for field, _ in violations_of(error)]
+
+
+def test_large_item_of_a_batch_fails_alone(server: Server) -> None:
+    """Goal: a batch is no way around the size of a call. Method: one item of 70 kB between two good ones."""
+    large = score_request()
+    large.transaction.entities.shipping_address = "x" * 70_000
+    batch = service.BatchScoreTransactionsRequest(requests=[score_request(), large, score_request()])
+
+    results = server.calls.BatchScoreTransactions(batch, timeout=5).results
+
+    assert ["decision", "error", "decision"] == [result.WhichOneof("result") for result in results]
+    assert "at most 65536 bytes" in str(results[1].error)
 
 
 def test_stream_answers_in_order_with_errors_in_their_place(server: Server) -> None:

@@ -1,6 +1,7 @@
 """Requests become rows that say the same, and a payload hash that says whether two requests do."""
 
 import struct
+import unicodedata
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from riskengine.errors import InvalidRequest
 from riskengine.types import ENTITIES, EVENT_STRUCT, LABEL_SLOTS, MISSING, NUMBER_SLOTS, pack_code, unpack_code
 from riskengine.v1 import risk_service_pb2 as service
 from riskengine.v1 import transaction_pb2 as messages
-from riskengine.wire import checks
+from riskengine.wire import checks, pseudonyms
 from riskengine.wire.checks import Suspect
 from riskengine.wire.pseudonyms import Pseudonyms
 from tests.wire.builders import (
@@ -181,7 +182,30 @@ def test_quick_pass_accepts_nothing_that_the_checks_refuse(
     else:
         assert [] == found
     if not found:
-        assert DOOR.score_row(request, NOW_US) == DOOR._pack_transaction(request, 1, 0, NOW_US, 0, True)
+        packed = DOOR.score_row(request, NOW_US)
+        row = unpacked(packed)
+        tags = Pseudonyms(KEY)
+        assert packed == DOOR._pack_transaction(request, 1, 0, NOW_US, 0, True)
+        for entity, value in tagged_values(transaction.entities).items():
+            assert tags.tag(entity, value) == row[f"{entity}_tag"], entity
+
+
+@pytest.mark.parametrize("field", ["email_address", "shipping_address", "account_id", "phone_number", "ip_address"])
+def test_nothing_long_is_normalised(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    """Goal: a few kilobytes cannot hold the front up. Method: many combining marks; note what unicodedata is given."""
+    given_lengths = []
+
+    def normalize(form: str, text: str) -> str:
+        given_lengths.append(len(text))
+        return unicodedata.normalize(form, text) if len(text) < 1_000 else text
+
+    monkeypatch.setattr(pseudonyms, "normalize", normalize)
+    request = score_request(entities=entities(**{field: "a@b.example" + "\u0315\u0300" * 30_000}))
+    with pytest.raises(InvalidRequest) as caught:
+        door().score_row(request, NOW_US)
+
+    assert ["FIELD_TOO_LONG"] == [item.reason for item in caught.value.violations]
+    assert max(given_lengths, default=0) < 300
 
 
 def test_missing_is_canonical() -> None:

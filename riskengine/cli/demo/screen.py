@@ -1,7 +1,8 @@
 """What the demo shows: events with their decisions as they come, and the summary.
 
 Everything but approvals is shown, and a sample of those. Within an episode a reason is told once, and what repeats itself is
-counted instead of shown. INVARIANTS: fits 80 columns; without a terminal the same lines appear plainly.
+counted instead of shown. INVARIANTS: fits 80 columns, and 60 without type and amount; without a terminal the same lines appear
+plainly, none of them broken.
 
 Called by `command`.
 """
@@ -19,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from riskengine.cli.console import plural, table
+from riskengine.cli.console import hint, plural, table
 from riskengine.cli.decisions import probability_words, reason_words, verdict_name, verdict_text
 from riskengine.cli.requests import Row
 from riskengine.v1.decision_pb2 import Decision
@@ -34,6 +35,8 @@ REPEATS_SHOWN: Final = 3
 QUIET_US: Final = 10 * 60 * 1_000_000
 """When an episode pauses for so long, what was held back of it is told, microseconds of event time."""
 INDENT: Final = 7
+WIDE_COLUMNS: Final = 77
+"""In a narrower terminal, type and amount are left out."""
 _TYPES: Final = {
     "ACCOUNT_OPENING": "new account",
     "CARD_APPLICATION": "new card",
@@ -94,11 +97,12 @@ class LiveView:
         self._episodes: dict[int | str, Episode] = {}
         self._approval_s = 0.0
         self._progress: Progress | None = None
+        self._narrow = console.is_terminal and console.width < WIDE_COLUMNS
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Keeps a line with counts at the bottom of a terminal."""
-        self._console.print(_header())
+        self._console.print(_header(narrow=self._narrow))
         if self._console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), TextColumn("{task.fields[counts]}"))
             with Progress(*columns, console=self._console, transient=True) as self._progress:
@@ -131,7 +135,7 @@ class LiveView:
             now_s = time.monotonic()
             if now_s - self._approval_s >= APPROVALS_EVERY_S:
                 self._approval_s = now_s
-                self._console.print(_line(happening, decision, name, look))
+                self._console.print(_line(happening, decision, name, look, narrow=self._narrow))
             return
         episode = self._episodes.setdefault(happening.episode or short_name(happening.row), Episode(_about(happening)))
         reason = decision.reasons[0] if decision.reasons else None
@@ -143,17 +147,24 @@ class LiveView:
             return
         self._tell_held_back(episode)
         episode.last = (name, look)
-        self._console.print(_line(happening, decision, name, look))
+        self._console.print(_line(happening, decision, name, look, narrow=self._narrow))
         if reason is not None and new:
             episode.reasons.add(reason.code)
-            self._console.print(Padding(Text(reason_words(reason), style="dim italic"), (0, 0, 0, INDENT)))
+            self._indented(reason_words(reason), "dim italic")
 
     def _tell_held_back(self, episode: Episode) -> None:
         if episode.held_back:
             verdict, look = episode.last
             words = f"and {episode.held_back} more like it ({verdict.lower()}, {_LOOKS[look][0]}): {episode.about}"
-            self._console.print(Padding(Text(words, style="dim"), (0, 0, 0, INDENT)))
+            self._indented(words, "dim")
         episode.held_back = 0
+
+    def _indented(self, words: str, style: str) -> None:
+        """Prints words under a line: broken to fit a terminal, as one line elsewhere."""
+        if self._console.is_terminal:
+            self._console.print(Padding(Text(words, style=style), (0, 0, 0, INDENT), expand=False))
+        else:
+            self._console.print(" " * INDENT + words, markup=False)
 
 
 def _beginning(happening: Happening) -> Text:
@@ -199,16 +210,19 @@ def amount_words(row: Row) -> str:
     return f"{row['currency_code']} {row['amount_minor'] / 100:,.2f}"
 
 
-def _header() -> Text:
+def _header(*, narrow: bool) -> Text:
+    if narrow:
+        return Text(f"{'time':5}  {'who':12}  {'verdict':7} {'risk':>5}  truth", style="dim")
     return Text(f"{'time':5}  {'what':13} {'amount':>13}  {'who':12}  {'verdict':7} {'risk':>5}  truth", style="dim")
 
 
-def _line(happening: Happening, decision: Decision, name: str, look: str) -> Text:
+def _line(happening: Happening, decision: Decision, name: str, look: str, *, narrow: bool) -> Text:
     row = happening.row
     words, style = _LOOKS[look]
+    what = "" if narrow else f"{type_words(row['type']):13} {amount_words(row):>13}  "
     return Text.assemble(
         (f"{_clock(happening.time_us)}  ", "dim"),
-        f"{type_words(row['type']):13} {amount_words(row):>13}  {short_name(row):12}  ",
+        f"{what}{short_name(row):12}  ",
         verdict_text(name.lower(), 7),
         f" {probability_words(decision):>5}  ",
         (words, style),
@@ -292,7 +306,7 @@ def show_next(console: Console, directory: str, *, kept: bool) -> None:
         ("riskengine history import --help", "learn from your own past payments"),
     ]
     for command, what in steps:
-        console.print(Text.assemble("  ", (command, "bold")), soft_wrap=True)
+        console.print(Text.assemble("  ", (hint(command), "bold")), soft_wrap=True)
         console.print(Text(f"      {what}", style="dim"))
     if not kept:
         console.print("To look into the demo's files afterwards: riskengine demo --dir demo-folder", style="dim")
