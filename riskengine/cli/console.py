@@ -145,7 +145,7 @@ _COMMAND: Final = re.compile(
 def program() -> str:
     """Returns how this program was called, so that a line that is shown can be copied: ``.venv/bin/riskengine``."""
     called = Path(sys.argv[0])
-    if called.name == "__main__.py":
+    if called.parts[-2:] == ("riskengine", "__main__.py"):
         return "python -m riskengine"
     on_path = shutil.which("riskengine")
     if called.name != "riskengine" or (on_path and Path(on_path).resolve() == called.resolve()):

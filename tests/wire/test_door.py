@@ -2,7 +2,7 @@
 
 import struct
 import unicodedata
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -195,7 +195,7 @@ def test_nothing_long_is_normalised(monkeypatch: pytest.MonkeyPatch, field: str)
     """Goal: a few kilobytes cannot hold the front up. Method: many combining marks; note what unicodedata is given."""
     given_lengths = []
 
-    def normalize(form: Literal["NFC", "NFKC"], text: str) -> str:
+    def normalize(form: Any, text: str) -> str:
         given_lengths.append(len(text))
         return unicodedata.normalize(form, text) if len(text) < 1_000 else text
 
