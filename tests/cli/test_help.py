@@ -22,7 +22,18 @@ COMMANDS = [
     "journal verify",
     "journal replay",
 ]
-HEAVY = ("numba", "llvmlite", "xgboost", "pyarrow", "duckdb", "grpc", "pydantic", "numpy", "google.protobuf", "rich.console")
+HEAVY = (
+    "numba",
+    "llvmlite",
+    "xgboost",
+    "pyarrow",
+    "duckdb",
+    "grpc",
+    "pydantic",
+    "numpy",
+    "google.protobuf",
+    "rich.console",
+)
 PROBE = f"""
 import sys
 from riskengine.cli.main import run
