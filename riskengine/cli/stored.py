@@ -67,7 +67,7 @@ def show_table(names: Sequence[str], rows: Sequence[Row]) -> None:
     """Shows rows to people: side by side where they fit, tab-separated where nobody looks."""
     if not out().is_terminal:
         for line in (names, *([cell(row[name]) for name in names] for row in rows)):
-            out().print("\t".join(line), markup=False, soft_wrap=True)
+            sys.stdout.write("\t".join(" ".join(text.split()) for text in line) + "\n")
     elif len(names) > COLUMNS_SIDE_BY_SIDE:
         _one_below_the_other(names, rows)
     else:

@@ -10,9 +10,10 @@ Called by `cli` and `lab`; needs duckdb, of the extra `lab`.
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Final
 
 import duckdb
@@ -33,7 +34,6 @@ _SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
     "allow_persistent_secrets": False,
     "python_enable_replacements": False,
     "temp_directory": "",
-    "enable_progress_bar": False,
     "memory_limit": f"{MEMORY_MIB}MiB",
 }
 _COLUMN: Final = re.compile(r'(?:Referenced column|column named|does not have a column named) "([^"]+)"')
@@ -52,19 +52,27 @@ def session(parts: Sequence[OpenPart]) -> Iterator[duckdb.DuckDBPyConnection]:
     threads = max(1, (os.cpu_count() or 1) // 2)
     connection = duckdb.connect(":memory:", config={**_SETTINGS, "threads": threads})
     try:
-        connection.execute("SET TimeZone = 'UTC'")
-        paths = "[" + ", ".join(f"'{part.path}'" for part in parts) + "]"
+        connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+        paths = _literals(part.path for part in parts)
         connection.execute(f"CREATE VIEW {ALL_VIEW} AS SELECT * FROM read_parquet({paths}, hive_partitioning = false)")
         for view in VIEWS:
             columns = ", ".join(f'"{name}"' for name in view_columns(view))
             kind = KIND_NAMES[VIEWS[view]]
             connection.execute(f"CREATE VIEW {view} AS SELECT {columns} FROM {ALL_VIEW} WHERE kind = '{kind}'")
-        connection.execute(f"SET allowed_paths = {paths}")
+        # DuckDB follows a path before it looks whether it is allowed: to the file's name while it has one. Once the name is
+        # gone, there is nothing to follow, and the path itself must be allowed.
+        connection.execute(f"SET allowed_paths = {_literals(str(Path(part.path).readlink()) for part in parts)}")
+        connection.execute(f"SET allowed_directories = {_literals({str(Path(part.path).parent) for part in parts})}")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         yield connection
     finally:
         connection.close()
+
+
+def _literals(texts: Iterable[str]) -> str:
+    """Returns a list of texts in SQL."""
+    return "[" + ", ".join("'" + text.replace("'", "''") + "'" for text in texts) + "]"
 
 
 def ask(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.RecordBatchReader:

@@ -35,7 +35,7 @@ class OpenPart:
 
     Attributes:
         part: Which.
-        path: A path that leads to it, whatever becomes of its name.
+        path: Where the kernel shows it as open in this process: leads to it, whatever becomes of its name.
     """
 
     part: Part
@@ -58,7 +58,7 @@ def open_parts(data_dir: Path, *, files: Files | None = None) -> Iterator[list[O
     """
     descriptors = _opened(store_folder(data_dir), files or OsFiles())
     try:
-        yield [OpenPart(part, f"/proc/self/fd/{descriptor}") for part, descriptor in descriptors]
+        yield [OpenPart(part, f"/proc/{os.getpid()}/fd/{descriptor}") for part, descriptor in descriptors]
     finally:
         _close(descriptors)
 

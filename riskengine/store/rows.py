@@ -105,10 +105,13 @@ class TableBuilder:
             **_plain(events),
             **{name: taken(texts, events[source]) for name, (source, texts) in _ENUMS.items()},
             **{name: self._codes.column(events[source]) for name, source in _CODES.items()},
-            **_decided(decisions, events["kind"] == Kind.SCORE, names),
+            **_decided(decisions, names),
             "reasons": _reasons(decisions, names),
             "numbers": _numbers(events, names),
             "labels": self._labels(events, names),
+            "base_currency_code": taken(
+                vocabulary([None, names.base_currency]), (events["amount_base_minor"] != MISSING).astype(np.int8)
+            ),
             **_constants(names, len(events)),
         }
         return pa.RecordBatch.from_arrays([columns[column.name] for column in COLUMNS], schema=SCHEMA)
@@ -135,9 +138,10 @@ def _plain(events: Block) -> dict[str, pa.Array]:
     }
 
 
-def _decided(decisions: Block, scored: npt.NDArray[np.bool_], names: RevisionWords) -> dict[str, pa.Array]:
+def _decided(decisions: Block, names: RevisionWords) -> dict[str, pa.Array]:
     """Returns the columns of decisions that are one value or a list of names."""
-    flags = decisions["flags"]
+    flags, kinds = decisions["flags"], decisions["kind"]
+    scored, reported = kinds == Kind.SCORE, kinds == Kind.OUTCOME
     modelled = np.where(flags & DecisionFlag.MODEL_LIVE, 1, np.where(flags & DecisionFlag.MODEL_SHADOW, 2, 0))
     rules = {
         f"{word}_rules": [decisions[f"{word}_{part}"] for part in range(RULE_WORDS)]
@@ -157,9 +161,9 @@ def _decided(decisions: Block, scored: npt.NDArray[np.bool_], names: RevisionWor
         "segment": pa.DictionaryArray.from_arrays(
             pa.array(decisions["segment"].astype(np.int32), mask=~scored), names.segments
         ).cast(pa.string()),
-        "folded": pa.array(flags & DecisionFlag.FOLDED != 0),
-        "approximate": pa.array(flags & DecisionFlag.APPROXIMATE != 0),
-        "matched": pa.array(flags & DecisionFlag.MATCHED != 0),
+        "folded": pa.array(flags & DecisionFlag.FOLDED != 0, mask=reported),
+        "approximate": pa.array(flags & DecisionFlag.APPROXIMATE != 0, mask=~scored),
+        "matched": pa.array(flags & DecisionFlag.MATCHED != 0, mask=~reported),
         "revision": pa.array(decisions["revision"].astype(np.int32)),
         **{name: lists_of(parts, texts) for name, (parts, texts) in sets.items()},
     }
@@ -207,7 +211,6 @@ def _map(values: npt.NDArray[Any], given: npt.NDArray[np.bool_], keys: pa.Array,
 
 def _constants(names: RevisionWords, count: int) -> dict[str, pa.Array]:
     values = {
-        "base_currency_code": names.base_currency,
         "policy": names.policy,
         "policy_revision": names.policy_revision,
         "model": names.model,
