@@ -18,7 +18,7 @@ from riskengine.types import LAYOUT_VERSION
 
 from .directory import journal_folder, parse_segment_name
 from .disk import Disk
-from .ending import Bytes, frame_headers, judge_bodyless, judge_headless, used_bytes
+from .ending import Bytes, frame_headers, is_zero, judge_bodyless, judge_headless
 from .format import (
     END_MAGIC,
     FORMAT_VERSION,
@@ -203,7 +203,7 @@ class Scan:
         data = self._read(name, base)
         for reading in range(READINGS_MAX):
             stop = yield from self._sound_frames(name, data, base)
-            if not is_last or reading == READINGS_MAX - 1 or not used_bytes(data, stop.start):
+            if not is_last or reading == READINGS_MAX - 1 or is_zero(data, stop.start):
                 break
             again = self._read(name, base + stop.start)
             if len(data) - stop.start == len(again) and data.endswith(again):
