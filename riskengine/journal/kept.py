@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from riskengine.errors import JournalCorrupt
+from riskengine.errors import JournalCorrupt, StartRefused
 
 from .directory import journal_folder, parse_segment_name, segment_names
 from .disk import Disk, OsDisk
@@ -84,6 +84,7 @@ def read_marker(disk: Disk, data_dir: Path) -> Kept | None:
 
     Raises:
         JournalCorrupt: The marker is damaged.
+        StartRefused: A newer version of the engine wrote it.
     """
     raw = _marker_bytes(disk, data_dir)
     return None if raw is None else _parsed(raw)
@@ -204,9 +205,22 @@ def _marker_bytes(disk: Disk, data_dir: Path) -> bytes | None:
 def _parsed(raw: bytes) -> Kept:
     """Returns the marker that these bytes are."""
     kept = Kept.unpack(raw)
+    if kept is None and _version(raw) > MARKER_VERSION:
+        raise StartRefused(
+            f"{MARKER_NAME} was written by a newer version of the engine; start that version, or a newer one"
+        )
     if kept is None:
         raise JournalCorrupt("the marker of what is kept is damaged", file=MARKER_NAME, offset=0, sequence=1)
     return kept
+
+
+def _version(raw: bytes) -> int:
+    """Returns the version that a marker says it has, 0 if it says none."""
+    try:
+        version = json.loads(raw)["version"]
+    except (ValueError, KeyError, TypeError):
+        return 0
+    return version if type(version) is int else 0
 
 
 def _index(name: str) -> int:
