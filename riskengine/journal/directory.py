@@ -13,7 +13,7 @@ from pathlib import Path
 
 from riskengine.errors import StartRefused
 
-from .disk import Disk
+from .disk import Source
 from .format import JOURNAL_ID_BYTES
 
 JOURNAL_FOLDER = "journal"
@@ -63,7 +63,7 @@ def journal_folder(data_dir: Path) -> Path:
     return data_dir / JOURNAL_FOLDER
 
 
-def segment_names(disk: Disk, data_dir: Path) -> list[str]:
+def segment_names(disk: Source, data_dir: Path) -> list[str]:
     """Returns the names of all files that end as segments do, in the order of the journal."""
     return sorted(name for name in disk.names(journal_folder(data_dir)) if name.endswith(".journal"))
 
@@ -72,3 +72,8 @@ def parse_segment_name(name: str) -> tuple[int, int] | None:
     """Returns the first sequence and the index that a segment's name tells, or None if it is not such a name."""
     match = _SEGMENT_NAME.fullmatch(name)
     return (int(match[1]), int(match[2])) if match else None
+
+
+def segment_name(*, first_sequence: int, index: int) -> str:
+    """Returns the name of a segment."""
+    return f"{first_sequence:016d}-{index:08d}.journal"

@@ -4,17 +4,15 @@ INVARIANTS: every failure is an OSError, of a file that is not there a FileNotFo
 by `writer`, `segment`, `scan`, `kept`; the other implementation is the simulated disk of the tests.
 """
 
+import errno
 import os
+import shutil
 from pathlib import Path
 from typing import Protocol
 
 
-class Disk(Protocol):
-    """What the journal asks of a file system."""
-
-    def make_folder(self, path: Path) -> None:
-        """Makes a folder, unless it is there, and syncs its parent."""
-        ...
+class Source(Protocol):
+    """What a reader of the journal asks of a file system."""
 
     def names(self, folder: Path) -> list[str]:
         """Returns the names in a folder, in no order; none if there is no folder."""
@@ -26,6 +24,14 @@ class Disk(Protocol):
 
     def size(self, path: Path) -> int:
         """Returns a file's length, bytes."""
+        ...
+
+
+class Disk(Source, Protocol):
+    """What the journal asks of a file system."""
+
+    def make_folder(self, path: Path) -> None:
+        """Makes a folder, unless it is there, and syncs its parent."""
         ...
 
     def open(self, path: Path, *, create: bool) -> int:
@@ -58,6 +64,10 @@ class Disk(Protocol):
 
     def replace(self, old: Path, new: Path) -> None:
         """Renames a file, over the one that has the new name, if any."""
+        ...
+
+    def link(self, old: Path, new: Path) -> None:
+        """Gives a file a second name."""
         ...
 
     def remove(self, path: Path) -> None:
@@ -125,6 +135,17 @@ class OsDisk:
     def replace(self, old: Path, new: Path) -> None:
         """Renames a file, over the one that has the new name, if any."""
         os.replace(old, new)
+
+    def link(self, old: Path, new: Path) -> None:
+        """Gives a file a second name; where the file system knows no such thing, copies it."""
+        try:
+            os.link(old, new)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+                raise
+            shutil.copyfile(old, new)
+            with open(new, "rb") as file:
+                os.fsync(file.fileno())
 
     def remove(self, path: Path) -> None:
         """Removes a file."""

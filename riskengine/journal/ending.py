@@ -69,7 +69,7 @@ def judge_bodyless(data: Bytes, offset: int, end: int, *, base: int) -> int | st
     Returns:
         The bytes that a torn frame left, or in words what is wrong.
     """
-    if used_bytes(data, end):
+    if not is_zero(data, end):
         return "a damaged frame, with bytes behind it,"
     if data[end - len(END_MAGIC) : end] in _CUT_END_MAGICS:
         return end - offset
@@ -82,12 +82,16 @@ def judge_bodyless(data: Bytes, offset: int, end: int, *, base: int) -> int | st
     return "a damaged frame body"
 
 
+def is_zero(data: Bytes, offset: int) -> bool:
+    """Tells whether all is zero from `offset` on; lengths and offsets are multiples of 8."""
+    return not np.frombuffer(data, np.int64)[offset // 8 :].any()
+
+
 def used_bytes(data: Bytes, offset: int) -> int:
-    """Returns the number of bytes from `offset`, a multiple of 8, up to the last one that is not zero."""
-    whole = len(data) & ~7
-    if len(data) == whole and not np.frombuffer(data, np.int64)[offset // 8 :].any():
-        return 0
-    return len(data[offset:].rstrip(b"\0"))
+    """Returns the number of bytes from `offset` up to the last one that is not zero; as `is_zero`."""
+    words = np.frombuffer(data, np.int64)[offset // 8 :]
+    last = len(words) - 1 - int((words[::-1] != 0).argmax()) if words.any() else -1
+    return 8 * last + len(words[last : last + 1].tobytes().rstrip(b"\0")) if last >= 0 else 0
 
 
 def frame_headers(data: Bytes, offset: int, *, seed: int) -> Iterator[int]:

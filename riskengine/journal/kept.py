@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from riskengine.errors import JournalCorrupt
+from riskengine.errors import JournalCorrupt, StartRefused
 
 from .directory import journal_folder, parse_segment_name, segment_names
-from .disk import Disk, OsDisk
+from .disk import Disk, OsDisk, Source
 from .format import HASH_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, chain_hash
 
 MARKER_NAME: Final = "kept.json"
@@ -79,17 +79,18 @@ class SegmentInfo:
     size_bytes: int
 
 
-def read_marker(disk: Disk, data_dir: Path) -> Kept | None:
+def read_marker(disk: Source, data_dir: Path) -> Kept | None:
     """Returns the marker of a journal, None if it was never trimmed.
 
     Raises:
         JournalCorrupt: The marker is damaged.
+        StartRefused: A newer version of the engine wrote it.
     """
     raw = _marker_bytes(disk, data_dir)
     return None if raw is None else _parsed(raw)
 
 
-def kept_names(disk: Disk, data_dir: Path) -> tuple[Kept | None, list[str]]:
+def kept_names(disk: Source, data_dir: Path) -> tuple[Kept | None, list[str]]:
     """Returns the marker and the names of the files that are kept, in the order of the journal.
 
     A name that no segment can have is listed, too: it is for the reader to tell.
@@ -107,7 +108,7 @@ def kept_names(disk: Disk, data_dir: Path) -> tuple[Kept | None, list[str]]:
     if raw is None:
         return None, names
     kept = _parsed(raw)
-    return kept, [name for name in names if _index(name) >= kept.first_index]
+    return kept, [name for name in names if index_of(name) >= kept.first_index]
 
 
 def journal_exists(data_dir: Path, *, disk: Disk | None = None) -> bool:
@@ -154,29 +155,26 @@ def trim(data_dir: Path, *, first_kept_index: int, disk: Disk | None = None) -> 
     folder = journal_folder(data_dir)
     kept, names = kept_names(disk, data_dir)
     if first_kept_index > (kept.first_index if kept else 0):
-        kept = _marker_for(disk, folder, [name for name in names if _index(name) == first_kept_index], first_kept_index)
-        _write_marker(disk, folder, kept)
+        kept = _marker_for(
+            disk, folder, [name for name in names if index_of(name) == first_kept_index], first_kept_index
+        )
+        write_marker(disk, folder, kept)
     freed_bytes = 0
     for name in segment_names(disk, data_dir):
-        if kept and 0 <= _index(name) < kept.first_index:
+        if kept and 0 <= index_of(name) < kept.first_index:
             size_bytes = disk.size(folder / name)
             disk.remove(folder / name)
             freed_bytes += size_bytes
     return freed_bytes
 
 
-def _marker_for(disk: Disk, folder: Path, names: list[str], index: int) -> Kept:
-    """Returns the marker that names the segment of an index."""
-    if not names:
-        raise ValueError(f"there is no segment {index} to keep")
-    head = disk.read(folder / names[0], 0, SEGMENT_HEADER_BYTES)
-    header = SegmentHeader.unpack(head)
-    if header is None or header.name != names[0]:
-        raise JournalCorrupt("no valid segment header", file=names[0], offset=0, sequence=1)
-    return Kept(index, header.first_sequence, chain_hash(head))
+def index_of(name: str) -> int:
+    """Returns the index of a segment by its name; one beyond all for a name that no segment has."""
+    parsed = parse_segment_name(name)
+    return parsed[1] if parsed else 10**8
 
 
-def _write_marker(disk: Disk, folder: Path, kept: Kept) -> None:
+def write_marker(disk: Disk, folder: Path, kept: Kept) -> None:
     """Makes a marker durable in place of the one before."""
     if MARKER_SPARE_NAME in disk.names(folder):
         disk.remove(folder / MARKER_SPARE_NAME)
@@ -193,7 +191,18 @@ def _write_marker(disk: Disk, folder: Path, kept: Kept) -> None:
     disk.sync_folder(folder)
 
 
-def _marker_bytes(disk: Disk, data_dir: Path) -> bytes | None:
+def _marker_for(disk: Disk, folder: Path, names: list[str], index: int) -> Kept:
+    """Returns the marker that names the segment of an index."""
+    if not names:
+        raise ValueError(f"there is no segment {index} to keep")
+    head = disk.read(folder / names[0], 0, SEGMENT_HEADER_BYTES)
+    header = SegmentHeader.unpack(head)
+    if header is None or header.name != names[0]:
+        raise JournalCorrupt("no valid segment header", file=names[0], offset=0, sequence=1)
+    return Kept(index, header.first_sequence, chain_hash(head))
+
+
+def _marker_bytes(disk: Source, data_dir: Path) -> bytes | None:
     """Returns the bytes of the marker, None if there is none."""
     try:
         return disk.read(journal_folder(data_dir) / MARKER_NAME, 0, _MARKER_BYTES_MAX)
@@ -204,12 +213,19 @@ def _marker_bytes(disk: Disk, data_dir: Path) -> bytes | None:
 def _parsed(raw: bytes) -> Kept:
     """Returns the marker that these bytes are."""
     kept = Kept.unpack(raw)
+    if kept is None and _version(raw) > MARKER_VERSION:
+        raise StartRefused(
+            f"{MARKER_NAME} was written by a newer version of the engine; start that version, or a newer one"
+        )
     if kept is None:
         raise JournalCorrupt("the marker of what is kept is damaged", file=MARKER_NAME, offset=0, sequence=1)
     return kept
 
 
-def _index(name: str) -> int:
-    """Returns the index of a segment by its name, one beyond all for a name that no segment has."""
-    parsed = parse_segment_name(name)
-    return parsed[1] if parsed else 10**8
+def _version(raw: bytes) -> int:
+    """Returns the version that a marker says it has, 0 if it says none."""
+    try:
+        version = json.loads(raw)["version"]
+    except (ValueError, KeyError, TypeError):
+        return 0
+    return version if type(version) is int else 0

@@ -17,8 +17,8 @@ from riskengine.errors import JournalCorrupt, StartRefused
 from riskengine.types import LAYOUT_VERSION
 
 from .directory import journal_folder, parse_segment_name
-from .disk import Disk
-from .ending import Bytes, frame_headers, judge_bodyless, judge_headless, used_bytes
+from .disk import Source
+from .ending import Bytes, frame_headers, is_zero, judge_bodyless, judge_headless
 from .format import (
     END_MAGIC,
     FORMAT_VERSION,
@@ -73,6 +73,7 @@ class Scan:
 
     Attributes:
         names: Files of the journal that are kept, in order.
+        entered: The place behind the header of the segment that the pass is in; None before the first.
         tail: Set when a pass that is not live has ended.
 
     Raises:
@@ -80,7 +81,7 @@ class Scan:
         JournalCorrupt: The marker of trimming is damaged, or what it names is gone.
     """
 
-    def __init__(self, disk: Disk, data_dir: Path, *, start: Anchor | None = None, live: bool = False) -> None:
+    def __init__(self, disk: Source, data_dir: Path, *, start: Anchor | None = None, live: bool = False) -> None:
         self._disk = disk
         self._data_dir = data_dir
         self._folder = journal_folder(data_dir)
@@ -91,6 +92,7 @@ class Scan:
         self._sequence = self._kept.first_sequence if self._kept else 1
         self._hash = NO_HASH
         self._last_frame = b""
+        self.entered: Anchor | None = None
         self.tail: Tail | None = None
         if not self.names:
             if self._kept:
@@ -106,7 +108,23 @@ class Scan:
         """
         name = self._names_of_pass()[0]
         header, head = self._read_header(name)
-        return header, Anchor(header.index, SEGMENT_HEADER_BYTES, chain_hash(head), header.first_sequence)
+        return header, _behind_header(header, head)
+
+    def closed_frames(self, name: str) -> Iterator[Frame]:
+        """Proves one segment that has a successor, from its header on, whatever precedes it.
+
+        Raises:
+            JournalCorrupt: It is damaged.
+            StartRefused: A newer version of the engine wrote it, or it was trimmed meanwhile.
+        """
+        self._header, head = self._read_header(name)
+        self._sequence, self._hash = self._header.first_sequence, chain_hash(head)
+        yield from self._segment_frames(name, SEGMENT_HEADER_BYTES, is_last=False)
+
+    @property
+    def chain_hash(self) -> bytes:
+        """Hash of the frame, or of the segment's header, that was read last."""
+        return self._hash
 
     def frames(self) -> Iterator[Frame]:
         """Yields every frame in order and sets `tail` at the end, if the pass is not live.
@@ -128,6 +146,7 @@ class Scan:
                 self._hash = chain_hash(head)
                 self._last_frame = b""
             self._header = header
+            self.entered = _behind_header(header, head)
             if is_last and self._live:
                 yield from self._live_frames(name, base)
             else:
@@ -203,7 +222,7 @@ class Scan:
         data = self._read(name, base)
         for reading in range(READINGS_MAX):
             stop = yield from self._sound_frames(name, data, base)
-            if not is_last or reading == READINGS_MAX - 1 or not used_bytes(data, stop.start):
+            if not is_last or reading == READINGS_MAX - 1 or is_zero(data, stop.start):
                 break
             again = self._read(name, base + stop.start)
             if len(data) - stop.start == len(again) and data.endswith(again):
@@ -334,3 +353,8 @@ class Scan:
     def _corrupt(self, what: str, name: str, offset: int) -> JournalCorrupt:
         """Returns the error for damage at a place; the frames before it were right."""
         return JournalCorrupt(what, file=name, offset=offset, sequence=self._sequence)
+
+
+def _behind_header(header: SegmentHeader, head: bytes) -> Anchor:
+    """Returns the place behind a segment's header."""
+    return Anchor(header.index, SEGMENT_HEADER_BYTES, chain_hash(head), header.first_sequence)

@@ -213,6 +213,11 @@ class SimulatedDisk:
         self._change({**entries, new: self._inode(old)})
         self.on_call("replace")
 
+    def link(self, old: Path, new: Path) -> None:
+        assert new not in self.entries
+        self._change({**self.entries, new: self._inode(old)})
+        self.on_call("link")
+
     def remove(self, path: Path) -> None:
         self._inode(path)
         self._change({other: inode for other, inode in self.entries.items() if other != path})

@@ -159,7 +159,7 @@ def test_f6_every_flipped_bit_of_the_marker_is_told() -> None:
 
     for damage in damages:
         marker[:] = damage
-        with pytest.raises(JournalCorrupt):
+        with pytest.raises((JournalCorrupt, StartRefused)):
             read_tail(DATA_DIR, disk=disk)
         assert journal_exists(DATA_DIR, disk=disk)
     marker[:] = whole
@@ -240,6 +240,17 @@ def test_names_are_those_of_the_marker_that_holds(monkeypatch: pytest.MonkeyPatc
     assert kept is not None
     assert (3, 3) == (kept.first_index, len(found))
     assert from_segment(held, 3) == builders.read(DATA_DIR, disk=disk)
+
+
+def test_f28_marker_of_a_newer_engine_is_refused() -> None:
+    """Goal: F28. Method: a marker of another version."""
+    disk, _ = written()
+    trim(DATA_DIR, first_kept_index=3, disk=disk)
+    marker = disk.entries[FOLDER / MARKER_NAME].cache
+    marker[:] = marker.replace(b'"version":1', b'"version":2')
+
+    with pytest.raises(StartRefused, match="newer version"):
+        read_tail(DATA_DIR, disk=disk)
 
 
 def test_marker_is_these_bytes() -> None:
