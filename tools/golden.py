@@ -18,7 +18,9 @@ import numpy as np
 
 from riskengine.engine.configuration import Configuration, load_configuration
 from riskengine.engine.engine import Engine
-from riskengine.types import EngineLimits, Kind, OutcomeType, Verdict, pack_code
+from riskengine.enums import Kind, OutcomeType, Verdict
+from riskengine.limits import EngineLimits
+from riskengine.types import pack_code
 from tests.journal.goldens import CONFIGURATION, EXPECTED, GOLDEN, contents, goldens, state
 from tests.strategies import stream_of
 

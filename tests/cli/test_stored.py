@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from riskengine.types import Kind, Verdict
+from riskengine.enums import Kind, Verdict
 from riskengine.wire.pseudonyms import Pseudonyms, TagKey, request_keys
 from tests.cli.running import Run
 from tests.store.builders import filled, stream

@@ -7,13 +7,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from riskengine.enums import Kind
 from riskengine.errors import QueryRefused, StoreFault
 from riskengine.store import query as store_query
 from riskengine.store.files import OsFiles
 from riskengine.store.folder import store_folder
 from riskengine.store.query import ask, batches, session
 from riskengine.store.reading import open_parts
-from riskengine.types import Kind
 from tests.store.builders import filled, part_of, stream
 
 ROWS = stream(60, days=3)

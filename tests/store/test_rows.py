@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from riskengine.enums import Channel, Kind, OutcomeType, Stage, TransactionType, Verdict, VerificationResult
 from riskengine.store.block import Block
 from riskengine.store.columns import KIND_NAMES, SCHEMA, VIEWS, view_columns
 from riskengine.store.rows import TableBuilder
@@ -18,13 +19,6 @@ from riskengine.types import (
     LISTS_MAX,
     MISSING,
     Array,
-    Channel,
-    Kind,
-    OutcomeType,
-    Stage,
-    TransactionType,
-    Verdict,
-    VerificationResult,
     empty_events,
     pack_code,
     unpack_code,
