@@ -25,6 +25,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOTDIR
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -34,6 +35,7 @@ import numpy.typing as npt
 from riskengine.clock import Clock, SystemClock
 from riskengine.enums import ReplyStatus
 from riskengine.errors import JournalFull, StartRefused
+from riskengine.journal.directory import journal_folder
 from riskengine.types import EVENT, LAYOUT_VERSION, Array
 
 from .fronts import Fronts, Part, Question
@@ -281,6 +283,9 @@ def run_engine(config_dir: Path, *, report: Report, wakeups: tuple[int, ...] = (
     with stop_signals() as stopped:  # Until here a signal just ends the process: nothing is open.
         loop = EngineLoop(settings.data_dir, rows_max=limits.batch_rows_max, report=report, wakeups=(stopped, *wakeups))
         with told_as_refusal(settings.data_dir, settings.limits.arena_mib):
+            journal = journal_folder(settings.data_dir)
+            if journal.exists() and not journal.is_dir():
+                raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR), str(journal))
             engine = Engine.open(
                 settings.data_dir,
                 configuration,

@@ -284,7 +284,7 @@ async def run_front(
         stop.set()
 
     running = Front(settings, key, report=report, on_incident=end_with, wrap=wrap)
-    address = await running.start(listen or settings.listen, shared_port=shared_port)
+    address = await running.start(settings.listen if listen is None else listen, shared_port=shared_port)
     report("listening", address=address)
     gc.collect()
     gc.freeze()

@@ -81,7 +81,7 @@ class Supervisor:
         self._crashes_us: dict[str, deque[int]] = {}
         self._reserved: socket.socket | None = None
         self._started_us = 0
-        self.address = listen or self._settings.listen
+        self.address = self._settings.listen if listen is None else listen
         self.ready_after_s = 0.0
 
     @property
