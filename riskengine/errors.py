@@ -19,7 +19,7 @@ RiskEngineError                 message, reason, gRPC code; what to do is part o
 └── StartRefused                a second engine on one directory, a port in use, a missing file
 
 An error of one package stands there: `expr.issues.ExpressionError`, `engine.link.LinkFault`,
-`server.waiting.DeadlineExceeded`, `server.supervisor.CrashLoop`, `cli.failures.UsageProblem`.
+`server.waiting.DeadlineExceeded`, `server.waiting.NotSent`, `server.supervisor.CrashLoop`, `cli.failures.UsageProblem`.
 
 INVARIANT: a message never echoes a value that a caller sent; it names the field. Raised anywhere; mapped to a gRPC
 status by `wire.status` alone, to the exit status of a command by `cli.failures`, to that of a child process by
@@ -132,7 +132,11 @@ class DecisionNotFound(RiskEngineError):
 
 
 class Unavailable(RiskEngineError):
-    """Nobody can answer just now. `reason` is WARMING, DRAINING or ENGINE_AWAY; NOT_SERVING where no server was reached."""
+    """Nobody can answer just now.
+
+    `reason` is WARMING, DRAINING or ENGINE_AWAY; STREAM_IDLE for a stream that was not used; NOT_SERVING where no server was
+    reached.
+    """
 
     grpc_code = "UNAVAILABLE"
 

@@ -31,7 +31,8 @@ Currency = Annotated[
 ]
 
 
-def _listen_address(text: str) -> str:
+def listen_address(text: str) -> str:
+    """Returns an address as it is, ``HOST:PORT``, IPv6 in brackets; raises ValueError when it is none."""
     host, colon, port = text.rpartition(":")
     if not (colon and host and port.isascii() and port.isdigit() and int(port) <= 65_535):
         raise ValueError("must be HOST:PORT, such as 127.0.0.1:50051 or [::]:50051")
@@ -138,6 +139,10 @@ class FrontSettings(_Strict):
     of one front."""
     stream_window: int = Field(default=32, ge=1, le=1_024)
     """Items of one stream that wait for the engine; beyond it the stream is not read."""
+    streams_max: int = Field(default=128, ge=1, le=10_000)
+    """Streams that are open; beyond it RESOURCE_EXHAUSTED."""
+    stream_idle_s: int = Field(default=60, ge=1, le=86_400)
+    """A stream on which nothing arrives for this long ends as UNAVAILABLE, reason STREAM_IDLE, seconds."""
     skip_linkage_below_ms: int = Field(default=4, ge=0, le=60_000)
     """With less time left than this, linkage is skipped, milliseconds."""
     skip_model_below_ms: int = Field(default=2, ge=0, le=60_000)
@@ -153,7 +158,7 @@ class FrontSettings(_Strict):
 class ServerSettings(_Strict):
     """server.yaml."""
 
-    listen: Annotated[str, AfterValidator(_listen_address)] = "127.0.0.1:50051"
+    listen: Annotated[str, AfterValidator(listen_address)] = "127.0.0.1:50051"
     """Where the front listens, HOST:PORT; port 0 takes a free one and says which."""
     data_dir: SettingsPath = Path("data")
     """The folder of the journal; one engine at a time owns it."""

@@ -21,7 +21,11 @@ Called by `server.supervisor`; `EngineLoop` also by tests.
 import gc
 import logging
 import os
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import ENOTDIR
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -30,7 +34,8 @@ import numpy.typing as npt
 
 from riskengine.clock import Clock, SystemClock
 from riskengine.enums import ReplyStatus
-from riskengine.errors import JournalFull
+from riskengine.errors import JournalFull, StartRefused
+from riskengine.journal.directory import journal_folder
 from riskengine.types import EVENT, LAYOUT_VERSION, Array
 
 from .fronts import Fronts, Part, Question
@@ -124,7 +129,7 @@ class EngineLoop:
             return
         self._told_us = now_us
         self._report("recovery", done=done, total=total)
-        fronts = self._open()
+        fronts = self.open()
         if fronts.wait(0):
             raise SystemExit(EXIT_DONE)
         fronts.notify(self._state)
@@ -140,7 +145,7 @@ class EngineLoop:
         """
         self._engine = engine
         self._state = {"state": "SERVING", "catalog": engine.catalog()}
-        fronts = self._open()
+        fronts = self.open()
         fronts.narrow(engine.rows_max)
         fronts.notify(self._state)
         self._report("serving")
@@ -157,7 +162,8 @@ class EngineLoop:
         fronts.close()
         engine.close()
 
-    def _open(self) -> Fronts:
+    def open(self) -> Fronts:
+        """Listens, if it does not yet, and returns the connections; raises OSError where the socket cannot be."""
         # Not before the directory is locked: the socket of a running engine would be replaced.
         if self._fronts is None:
             self._fronts = Fronts(
@@ -214,6 +220,35 @@ def load_kernels(report: Report) -> None:
     warm(on_step=on_step, on_compile=on_compile, on_wait=lambda: report("kernels", waiting=True))
 
 
+@contextmanager
+def told_as_refusal(data_dir: Path, arena_mib: int) -> Iterator[None]:
+    """Turns what the system refuses at the start into a StartRefused: starting again would meet the same.
+
+    Args:
+        data_dir: Of the engine.
+        arena_mib: The largest of the bounds of its memory, as server.yaml says it.
+
+    Raises:
+        StartRefused: There is no memory, or a file is of a wrong kind, not allowed, or has no space.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise StartRefused(
+            f"the system does not give the memory that server.yaml asks for: lower limits.arena_mib (now {arena_mib}), "
+            "limits.entities_max or limits.recent_decisions_max"
+        ) from None
+    except OSError as error:
+        copying = error.args[0][0] if isinstance(error, shutil.Error) else None  # (from, to, why) of the first file.
+        path = copying[1] if copying else error.filename or data_dir
+        what = copying[2] if copying else error.strerror or type(error).__name__
+        raise StartRefused(
+            f"{path} cannot be used: {what}; see that it is of the right kind, that this user may write it, and that the "
+            f"disk of {data_dir} has space",
+            metadata={"path": str(path)},
+        ) from error
+
+
 def run_engine(config_dir: Path, *, report: Report, wakeups: tuple[int, ...] = ()) -> None:
     """Loads a configuration, recovers, serves until SIGTERM, SIGINT or a wakeup.
 
@@ -247,13 +282,18 @@ def run_engine(config_dir: Path, *, report: Report, wakeups: tuple[int, ...] = (
     )
     with stop_signals() as stopped:  # Until here a signal just ends the process: nothing is open.
         loop = EngineLoop(settings.data_dir, rows_max=limits.batch_rows_max, report=report, wakeups=(stopped, *wakeups))
-        engine = Engine.open(
-            settings.data_dir,
-            configuration,
-            limits=limits,
-            segment_bytes=settings.journal_segment_mib << 20,
-            on_progress=loop.progress,
-        )
+        with told_as_refusal(settings.data_dir, settings.limits.arena_mib):
+            journal = journal_folder(settings.data_dir)
+            if journal.exists() and not journal.is_dir():
+                raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR), str(journal))
+            engine = Engine.open(
+                settings.data_dir,
+                configuration,
+                limits=limits,
+                segment_bytes=settings.journal_segment_mib << 20,
+                on_progress=loop.progress,
+            )
+            loop.open()
         loop.run(engine)
 
 

@@ -22,6 +22,7 @@ import argparse
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -76,6 +77,7 @@ def run_child(name: str, body: Callable[[], object]) -> int:
         The exit status.
     """
     configure_logging(name)
+    raise_descriptor_limit()
     try:
         body()
     except (JournalFault, InternalFault) as fault:
@@ -85,6 +87,21 @@ def run_child(name: str, body: Callable[[], object]) -> int:
         report_line("refused", **refusal(error))
         return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_REFUSED
     return EXIT_DONE
+
+
+def raise_descriptor_limit() -> int:
+    """Lets this process open as many files and connections as the system allows it, and returns that number.
+
+    Shells and service managers start programs with 1,024, which connections from outside could use up; the link to the
+    engine and the journal's files need some, too.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):  # A system may refuse what it names as the limit.
+            return soft
+    return hard
 
 
 def report_line(stage: str, **details: Any) -> None:

@@ -3,12 +3,14 @@
 INVARIANTS: one engine holds one data directory, by an exclusive flock that the kernel releases when the process ends,
 however it ends. The lock file is never deleted (a second process could lock a deleted one).
 
-`lock_data_dir` is called by the engine process before anything else; the names by `writer` and `scan`.
+`lock_data_dir` is called by the engine process before anything else, `check_free` by the supervisor before it starts one; the
+names by `writer` and `scan`.
 """
 
 import fcntl
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from riskengine.errors import StartRefused
@@ -20,6 +22,18 @@ JOURNAL_FOLDER = "journal"
 LOCK_NAME = "engine.lock"
 SPARE_NAME = "spare.tmp"
 _SEGMENT_NAME = re.compile(r"([0-9]{16})-([0-9]{8})\.journal")
+
+
+def check_free(path: Path) -> None:
+    """Finds out whether an engine holds the data directory, without taking it for longer than that.
+
+    Args:
+        path: The data directory; it exists.
+
+    Raises:
+        StartRefused: As `lock_data_dir`.
+    """
+    os.close(_take(path))
 
 
 def lock_data_dir(path: Path) -> int:
@@ -34,6 +48,15 @@ def lock_data_dir(path: Path) -> int:
     Raises:
         StartRefused: Another process holds it, or it cannot be written.
     """
+    descriptor = _take(path)
+    with suppress(OSError):  # A courtesy to whoever comes second; the lock holds without it, also on a full disk.
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def _take(path: Path) -> int:
+    """Opens and locks the lock file; raises as `lock_data_dir`."""
     try:
         descriptor = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -48,8 +71,9 @@ def lock_data_dir(path: Path) -> int:
             "stop it, or serve from another data directory",
             metadata={"directory": str(path), "pid": holder},
         ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        os.close(descriptor)
+        raise StartRefused(f"data directory {path} cannot be locked: {error.strerror}") from error
     return descriptor
 
 

@@ -9,10 +9,19 @@ import socket
 from ipaddress import ip_address
 
 from riskengine.errors import StartRefused
+from riskengine.settings import listen_address
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Splits ``HOST:PORT``, IPv6 in brackets, as settings have checked it."""
+    """Splits ``HOST:PORT``, IPv6 in brackets.
+
+    Raises:
+        StartRefused: It is none; server.yaml is checked before, an address of the command line here.
+    """
+    try:
+        listen_address(address)
+    except ValueError as error:
+        raise StartRefused(f"the address to listen on {error}", metadata={"address": address}) from None
     host, _, port = address.rpartition(":")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
@@ -25,7 +34,7 @@ def check_plaintext(address: str, *, allowed: bool) -> None:
         allowed: `FrontSettings.plaintext_anywhere`.
 
     Raises:
-        StartRefused: The address is not loopback.
+        StartRefused: The address is not loopback, or no address.
     """
     host, _ = split_address(address)
     try:
@@ -60,6 +69,8 @@ def reserve(address: str, *, shared: bool) -> tuple[str, socket.socket | None]:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # Connections that ended do not count.
             probe.bind(target)
             port = probe.getsockname()[1]
+    except UnicodeError:
+        raise StartRefused(f"the address {address} names no host", metadata={"address": address}) from None
     except OSError as error:
         raise refused_address(address, error) from None
     if not shared:

@@ -17,6 +17,7 @@ Called by `server.supervisor`; `run_front` also by benchmarks, with a servicer o
 
 import asyncio
 import gc
+import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -44,14 +45,25 @@ from .vocabulary import Vocabulary
 
 Wrap = Callable[[RiskServicer], Any]
 """Puts something around the servicer; for benchmarks."""
+CONNECTIONS_MAX: Final = 1024
+DESCRIPTORS_KEPT: Final = 128
+"""File descriptors that connections of callers never take."""
 REFUSE_S: Final = 0.25
-"""How long calls are refused at least before the transport stops: callers learn to go elsewhere."""
+"""How long no call may have come, refused or not, before the transport stops: callers learn to go elsewhere."""
+REFUSE_S_MAX: Final = 2.0
+"""How long that is waited for at most, after the gate has closed; within the supervisor's `FRONT_STOP_SLACK_S`."""
 STOP_S: Final = 0.5
 """What the transport gives to calls that still run, after all that."""
 SILENCE_S_MIN: Final = 2.0
 """An engine that answers nothing for this long, or twice the longest deadline if that is more, counts as away."""
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def connections_max() -> int:
+    """Returns how many connections are accepted: as many as leave descriptors for the link and for what grpc opens."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return max(1, min(CONNECTIONS_MAX, allowed - DESCRIPTORS_KEPT)) if allowed > 0 else CONNECTIONS_MAX
 
 
 def channel_options(*, shared_port: bool) -> Sequence[tuple[str, int]]:
@@ -76,7 +88,7 @@ def channel_options(*, shared_port: bool) -> Sequence[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
         ("grpc.http2.max_ping_strikes", 2),
         ("grpc.server_handshake_timeout_ms", 5_000),
-        ("grpc.max_allowed_incoming_connections", 1024),
+        ("grpc.max_allowed_incoming_connections", connections_max()),
     )
 
 
@@ -163,7 +175,8 @@ class Front:
         check_plaintext(address, allowed=self._settings.front.plaintext_anywhere)
         server = grpc.aio.server(
             options=channel_options(shared_port=shared_port),
-            maximum_concurrent_rpcs=4 * self._settings.front.in_flight_max,
+            # Streams stay open; they have a bound of their own, which leaves the others as much as they may have.
+            maximum_concurrent_rpcs=4 * self._settings.front.in_flight_max + self._settings.front.streams_max,
         )
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(SERVICE, method_handlers(self._servicer, self._gate)),)
@@ -190,14 +203,25 @@ class Front:
         await self._set_health(_NOT_SERVING)
         await asyncio.sleep(self._settings.front.drain_notice_ms / 1000)
         self._gate.close()
-        loop = asyncio.get_running_loop()
-        deadline_s = loop.time() + self._settings.front.drain_max_ms / 1000
-        await asyncio.sleep(REFUSE_S)
-        while self._gate.inside and loop.time() < deadline_s:
-            await asyncio.sleep(0.01)
+        await self._empty()
         if self._server is not None:
             await self._server.stop(STOP_S)
         await self._engine.close()
+
+    async def _empty(self) -> None:
+        """Waits until nobody is inside and nobody came for REFUSE_S, as long as each may take."""
+        gate, loop = self._gate, asyncio.get_running_loop()
+        calls_until_s = loop.time() + self._settings.front.drain_max_ms / 1000
+        refuse_until_s = loop.time() + REFUSE_S_MAX
+        quiet_since_s, arrived = loop.time(), gate.arrived
+        while True:
+            await asyncio.sleep(0.01)
+            now_s = loop.time()
+            if gate.arrived != arrived:
+                quiet_since_s, arrived = now_s, gate.arrived
+            inside = gate.inside and now_s < calls_until_s
+            if not inside and (now_s >= quiet_since_s + REFUSE_S or now_s >= refuse_until_s):
+                return
 
     def _on_state(self, document: dict[str, Any]) -> None:
         """Follows the engine."""
@@ -260,7 +284,7 @@ async def run_front(
         stop.set()
 
     running = Front(settings, key, report=report, on_incident=end_with, wrap=wrap)
-    address = await running.start(listen or settings.listen, shared_port=shared_port)
+    address = await running.start(settings.listen if listen is None else listen, shared_port=shared_port)
     report("listening", address=address)
     gc.collect()
     gc.freeze()

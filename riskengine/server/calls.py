@@ -33,25 +33,30 @@ class Gate:
 
     grpc.aio answers a call that arrives while it stops with CANCELLED, which no caller retries; so calls are refused
     here, as UNAVAILABLE, for a while before.
+
+    Attributes:
+        arrived: Calls that ever came, refused ones included.
+        inside: Those that have no reply or status yet; one that is refused is inside until its caller was told.
     """
 
     def __init__(self) -> None:
+        self.arrived = 0
         self.inside = 0
         self._closed = False
         self._on_close: set[Callable[[], None]] = set()
 
     def enter(self) -> None:
-        """Lets one call in, which owes a `leave`.
-
-        Raises:
-            Unavailable: The server is stopping.
-        """
-        if self._closed:
-            raise draining()
+        """Counts one call, which owes a `leave`."""
+        self.arrived += 1
         self.inside += 1
 
+    def require_open(self) -> None:
+        """Raises Unavailable when the server is stopping."""
+        if self._closed:
+            raise draining()
+
     def leave(self) -> None:
-        """Lets one call out."""
+        """Lets one call out, answered or told why not."""
         self.inside -= 1
 
     @contextmanager
@@ -98,19 +103,20 @@ def guard_unary(method: Unary, gate: Gate, *, name: str, bytes_max: int = CALL_B
     """
 
     async def call(raw: bytes, context: Any) -> bytes:
+        gate.enter()
         try:
-            gate.enter()
             try:
+                gate.require_open()
                 check_size(raw, bytes_max)
                 return await method(raw, context)
-            finally:
-                gate.leave()
-        except RiskEngineError as error:
-            failure = error
-        except Exception as error:  # noqa: BLE001 the last line of defence
-            failure = incident(error, where=name)
-        await context.abort(*abort_of(failure))
-        raise AssertionError("abort raises")
+            except RiskEngineError as error:
+                failure = error
+            except Exception as error:  # noqa: BLE001 the last line of defence
+                failure = incident(error, where=name)
+            await context.abort(*abort_of(failure))
+            raise AssertionError("abort raises")
+        finally:
+            gate.leave()
 
     return call
 
@@ -119,19 +125,20 @@ def guard_stream(method: Stream, gate: Gate, *, name: str) -> Stream:
     """Wraps a method of many requests and many replies; arguments as of `guard_unary`."""
 
     async def call(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        gate.enter()
         try:
-            gate.enter()
             try:
+                gate.require_open()
                 async for reply in method(requests, context):
                     yield reply
                 return
-            finally:
-                gate.leave()
-        except RiskEngineError as error:
-            failure = error
-        except Exception as error:  # noqa: BLE001 the last line of defence
-            failure = incident(error, where=name)
-        await context.abort(*abort_of(failure))
+            except RiskEngineError as error:
+                failure = error
+            except Exception as error:  # noqa: BLE001 the last line of defence
+                failure = incident(error, where=name)
+            await context.abort(*abort_of(failure))
+        finally:
+            gate.leave()
 
     return call
 

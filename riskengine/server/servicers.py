@@ -37,6 +37,7 @@ from .admission import RETRY_AFTER_S, Admission, Budget, Deadlines, Stay
 from .calls import Gate, check_item_size, check_size, draining, incident
 from .engine_client import EngineClient
 from .fallback import fallback_decision
+from .idle import IdleWatch
 from .vocabulary import Vocabulary
 from .waiting import NotSent, Reply
 
@@ -83,7 +84,9 @@ class RiskServicer:
         self._deadlines = Deadlines(settings.deadline, settings.front)
         self._calls = Admission(settings.front.in_flight_max, "calls")
         self._batch_rows = Admission(settings.front.batch_rows_in_flight_max, "rows of batches")
+        self._streams = Admission(settings.front.streams_max, "streams")
         self._stream_window = settings.front.stream_window
+        self._stream_idle_s = settings.front.stream_idle_s
         self._now_us = clock.now_us
         self._gate = gate
         self._loop = asyncio.get_running_loop()
@@ -109,24 +112,29 @@ class RiskServicer:
     async def stream_score_transactions(self, messages: AsyncIterator[bytes], _context: Any) -> AsyncIterator[bytes]:
         """Scores a stream; up to `stream_window` items are under way, replies keep their order.
 
-        When the server stops, items under way are answered and the stream ends as UNAVAILABLE.
+        When the server stops, or nothing arrives for `stream_idle_s`, items under way are answered and the stream ends as
+        UNAVAILABLE.
         """
+        self._streams.enter()
         waiting: asyncio.Queue[Item] = asyncio.Queue(self._stream_window)
-        reader = self._loop.create_task(self._read_stream(messages, waiting))
         late: list[asyncio.Task[None]] = []
 
-        def end() -> None:
+        def end(error: Unavailable) -> None:
             reader.cancel()
-            late.append(self._loop.create_task(waiting.put(draining())))
+            late.append(self._loop.create_task(waiting.put(error)))
 
+        watch = IdleWatch(self._stream_idle_s, lambda: end(self._idle()))
+        reader = self._loop.create_task(self._read_stream(messages, waiting, watch))
         item: Item = None
         try:
-            with self._gate.ending(end):
+            with self._gate.ending(lambda: end(draining())):
                 while (item := await waiting.get()) is not None:
                     if isinstance(item, Exception):
                         raise item
                     yield await item
         finally:
+            self._streams.leave()
+            watch.close()
             for task in (reader, *late):
                 task.cancel()
             while isinstance(item, asyncio.Task):
@@ -217,10 +225,16 @@ class RiskServicer:
         _check(reply)
         return self._vocabulary.replies.decision_bytes(reply.decision)
 
-    async def _read_stream(self, messages: AsyncIterator[bytes], waiting: asyncio.Queue[Item]) -> None:
+    def _idle(self) -> Unavailable:
+        return Unavailable("STREAM_IDLE", f"nothing came on this stream for {self._stream_idle_s} s; open a new one")
+
+    async def _read_stream(
+        self, messages: AsyncIterator[bytes], waiting: asyncio.Queue[Item], watch: IdleWatch
+    ) -> None:
         """Starts items as they arrive, as far as the window allows."""
         try:
             async for raw in messages:
+                watch.heard()
                 await waiting.put(self._loop.create_task(self._stream_item(raw)))
         except Exception as error:  # noqa: BLE001 told to the one who answers
             await waiting.put(error)

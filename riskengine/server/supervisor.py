@@ -23,7 +23,8 @@ from typing import Any, Final
 
 from riskengine.clock import SystemClock
 from riskengine.engine.process import refused
-from riskengine.errors import RiskEngineError
+from riskengine.errors import RiskEngineError, StartRefused
+from riskengine.journal.directory import check_free
 from riskengine.settings import FrontSettings, ServerSettings, load_settings
 
 from .addresses import check_plaintext, reserve
@@ -80,7 +81,7 @@ class Supervisor:
         self._crashes_us: dict[str, deque[int]] = {}
         self._reserved: socket.socket | None = None
         self._started_us = 0
-        self.address = listen or self._settings.listen
+        self.address = self._settings.listen if listen is None else listen
         self.ready_after_s = 0.0
 
     @property
@@ -111,7 +112,7 @@ class Supervisor:
         self._started_us = self._clock.monotonic_us()
         self.address, self._reserved = reserve(self.address, shared=self._settings.fronts > 1)
         try:
-            self._settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _check_data_dir(self._settings.data_dir)
             for name in self._names():
                 self._launch(name)
             while not self.ready:
@@ -199,6 +200,15 @@ class Supervisor:
             )
         if len(crashes) > 1:  # The first restart is at once.
             select.select([], [], [], RESTART_PAUSE_S)
+
+
+def _check_data_dir(data_dir: Path) -> None:
+    """Makes the folder if need be, and refuses it while another engine holds it: fronts would reach that one."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartRefused(f"data directory {data_dir} cannot be made: {error.strerror}") from None
+    check_free(data_dir)
 
 
 def serve(

@@ -100,6 +100,7 @@ class RiskServiceServicer:
 
     def StreamScoreTransactions(self, request_iterator, context):
         """Scores a stream of transactions; replies come in the order of the requests, each with a decision or an error.
+        A stream on which nothing arrives for front.stream_idle_s of server.yaml ends as UNAVAILABLE, reason STREAM_IDLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

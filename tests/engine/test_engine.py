@@ -53,6 +53,16 @@ def test_same_events_in_other_batches_get_the_same_decisions(tmp_path: Path, wit
     other.close()
 
 
+def test_small_segments_take_smaller_groups(tmp_path: Path, rules_only: Configuration) -> None:
+    """What an engine offers to take always fits into a segment, and more of it into the next."""
+    engine = Engine.open(tmp_path, rules_only, limits=LIMITS, segment_bytes=128 << 10)
+    events = requests(3 * engine.rows_max, seed=9)
+
+    assert 1 <= engine.rows_max < LIMITS.batch_rows_max
+    assert len(events) == len(commit_all(engine, events, batch=engine.rows_max))
+    engine.close()
+
+
 def test_restart_changes_no_later_bit(tmp_path: Path, with_model: Configuration) -> None:
     """An engine that was stopped and opened again answers as one that never stopped."""
     events = requests(600, seed=2)

@@ -35,6 +35,29 @@ def test_second_engine_is_told_who_holds_the_directory(tmp_path: Path) -> None:
     os.close(directory.lock_data_dir(tmp_path))
 
 
+def test_looking_whether_a_directory_is_free_leaves_it_so(tmp_path: Path) -> None:
+    """Goal: who looks neither takes it nor says so. Method: look, lock, look again."""
+    directory.check_free(tmp_path)
+    assert "" == (tmp_path / directory.LOCK_NAME).read_text()
+    descriptor = directory.lock_data_dir(tmp_path)
+    with pytest.raises(StartRefused, match=str(os.getpid())):
+        directory.check_free(tmp_path)
+    os.close(descriptor)
+
+
+def test_lock_holds_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goal: the process id is a courtesy. Method: no space for it."""
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("riskengine.journal.directory.os.pwrite", full)
+    descriptor = directory.lock_data_dir(tmp_path)
+    with pytest.raises(StartRefused, match="is in use"):
+        directory.lock_data_dir(tmp_path)
+    os.close(descriptor)
+
+
 def test_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
     """Goal: a message, not a traceback. Method: lock a folder that does not exist."""
     with pytest.raises(StartRefused, match="cannot be used"):

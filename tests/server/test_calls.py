@@ -144,6 +144,25 @@ def test_batch_of_a_thousand_is_scored_in_order(server: Server) -> None:
     assert [results[index].decision for index in (0, 63, 64, 65, 999)] == alone
 
 
+def test_bad_items_of_a_batch_do_not_make_its_reply_too_large(server: Server) -> None:
+    """Goal: what was counted is told. Method: 20 good items and 980 in which all is wrong; a client with gRPC's bounds."""
+    good, bad = [score_request() for _ in range(20)], service.ScoreTransactionRequest(request_id="!")
+    worst = bad.transaction
+    for name in ("transaction_id", "currency_code", "merchant_category_code", "original_transaction_id"):
+        setattr(worst, name, "!")
+    for name in ("type", "channel", "entry_mode", "initiation", "utc_offset_minutes"):
+        setattr(worst, name, 5_000)
+    for field in transaction_pb2.Entities.DESCRIPTOR.fields:
+        setattr(worst.entities, field.name, "\x7f")
+    for field in transaction_pb2.Regions.DESCRIPTOR.fields:
+        setattr(worst.regions, field.name, "!")
+    batch = service.BatchScoreTransactionsRequest(requests=[*good, *[bad] * 980])
+    reply = server.calls.BatchScoreTransactions(batch, timeout=30)
+
+    assert ["decision"] * 20 + ["error"] * 980 == [result.WhichOneof("result") for result in reply.results]
+    assert 4 << 20 > reply.ByteSize() > 1 << 20
+
+
 @pytest.mark.parametrize("count", [0, 1001])
 def test_batch_of_a_wrong_size_is_refused(server: Server, count: int) -> None:
     """Goal: 1 to 1,000. Method: one fewer, one more."""

@@ -35,6 +35,7 @@ fallback:
     - {amount_minor_max: 5000, verdict: review}
 """
 IN_FLIGHT_MAX = 4
+STREAMS_MAX = 3
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -43,7 +44,12 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a fallback and a small bound, to be hurt; each test leaves it serving."""
     config_dir = write_config(tmp_path_factory.mktemp("fragile"), SETTINGS + FALLBACK)
     front = FrontSettings(
-        in_flight_max=IN_FLIGHT_MAX, skip_linkage_below_ms=4_000, skip_model_below_ms=2_000, drain_notice_ms=0
+        in_flight_max=IN_FLIGHT_MAX,
+        streams_max=STREAMS_MAX,
+        stream_idle_s=2,
+        skip_linkage_below_ms=4_000,
+        skip_model_below_ms=2_000,
+        drain_notice_ms=0,
     )
     with serving(config_dir, front=front) as running:
         yield running
@@ -159,6 +165,25 @@ def test_short_deadline_skips_linkage_then_model(fragile: Server) -> None:
     ]
 
     assert [[], [decision_pb2.STAGE_LINKAGE], [decision_pb2.STAGE_LINKAGE, decision_pb2.STAGE_MODEL]] == skipped
+
+
+def test_idle_streams_lock_nobody_out(fragile: Server) -> None:
+    """Goal: who opens streams and says nothing costs the others nothing. Method: the bound, one more, a call, a wait."""
+    silence: queue.Queue[service.StreamScoreTransactionsRequest] = queue.Queue()
+    open_stream = fragile.calls.StreamScoreTransactions
+    streams = [open_stream(iter(silence.get, None), timeout=60) for _ in range(STREAMS_MAX)]
+    time.sleep(0.2)
+    refused = failure(next, open_stream(iter([]), timeout=5))
+    called = fragile.calls.ScoreTransaction(score_request(), timeout=5).decision
+    serving_meanwhile = fragile.client.serving()
+    ends = [failure(next, stream) for stream in streams]
+    after = next(open_stream(iter([service.StreamScoreTransactionsRequest(request=score_request())]), timeout=5))
+
+    assert (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED") == (refused.code(), reason_of(refused))
+    assert called.recorded
+    assert serving_meanwhile
+    assert {(grpc.StatusCode.UNAVAILABLE, "STREAM_IDLE")} == {(end.code(), reason_of(end)) for end in ends}
+    assert after.decision.recorded
 
 
 def test_front_that_cannot_understand_the_engine_ends_with_its_incident(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """What must not start, and says why."""
 
 import json
+import resource
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,75 @@ def test_second_server_on_a_data_directory_is_refused(server: Server, tmp_path: 
     with pytest.raises(StartRefused, match=f"{data_dir} is in use by the engine with process id"):
         Supervisor(config_dir).start()
     assert server.calls.ScoreTransaction(score_request(), timeout=5).decision.recorded
+
+
+def test_second_server_starts_nothing_that_could_reach_the_first_engine(server: Server, tmp_path: Path) -> None:
+    """Goal: no front of a server that must not start answers for a moment. Method: what it tells until it is refused."""
+    data_dir = server.config_dir / "data"
+    told: list[str] = []
+    config_dir = write_config(tmp_path, f"{SETTINGS}data_dir: {data_dir}\n")
+
+    with pytest.raises(StartRefused, match="is in use by the engine"):
+        Supervisor(config_dir, on_stage=lambda name, stage: told.append(f"{name} {stage['stage']}")).start()
+    assert [] == told
+
+
+def wrong_socket(config_dir: Path) -> None:
+    """Puts a folder where the socket goes."""
+    (config_dir / "data" / "engine.sock").mkdir(parents=True)
+
+
+def wrong_data_dir(config_dir: Path) -> None:
+    """Puts a file where the data directory goes."""
+    (config_dir / "data").write_text("")
+
+
+def wrong_journal(config_dir: Path) -> None:
+    """Puts a file where the journal's folder goes."""
+    (config_dir / "data").mkdir()
+    (config_dir / "data" / "journal").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"), [(wrong_socket, r"engine\.sock"), (wrong_data_dir, "data"), (wrong_journal, "journal")]
+)
+def test_file_of_a_wrong_kind_is_named(tmp_path: Path, spoil: Callable[[Path], None], told: str) -> None:
+    """Goal: no traceback, no crash loop. Method: something else where a file or folder of ours goes."""
+    config_dir = write_config(tmp_path)
+    spoil(config_dir)
+
+    with pytest.raises(StartRefused, match=told):
+        Supervisor(config_dir).start()
+
+
+def test_memory_that_is_not_there_is_told_by_its_setting(tmp_path: Path) -> None:
+    """Goal: the operator learns what to lower. Method: more than any machine has."""
+    config_dir = write_config(tmp_path, SETTINGS.replace("arena_mib: 32", f"arena_mib: {1 << 20}"))
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (64 << 30, before[1]))
+    try:
+        with pytest.raises(StartRefused, match=r"lower limits\.arena_mib \(now 1048576\)"):
+            Supervisor(config_dir).start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def test_process_takes_the_descriptors_it_may_have() -> None:
+    """Goal: connections from outside do not use up what the link needs. Method: a small soft limit, a small hard one."""
+    program = (
+        "import resource, sys; from riskengine.engine.process import raise_descriptor_limit\n"
+        "from riskengine.server.app import connections_max\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (256, int(sys.argv[1])))\n"
+        "print(raise_descriptor_limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[0], connections_max())"
+    )
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", program, hard], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        for hard in ("4096", "512")
+    ]
+
+    assert ["4096 4096 1024\n", "512 512 384\n"] == told
 
 
 def test_second_server_on_a_port_is_refused(server: Server, tmp_path: Path) -> None:
@@ -89,6 +160,17 @@ def test_plaintext_beyond_loopback_needs_a_word(address: str) -> None:
     with pytest.raises(StartRefused, match="not a loopback address"):
         check_plaintext(address, allowed=False)
     check_plaintext(address, allowed=True)
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost", "127.0.0.1:99999", ":50051", "127.0.0.1:", "127.0.0.1:-1", "127.0.0.1:http", ""]
+)
+def test_what_is_no_address_is_refused_as_in_settings(address: str, tmp_path: Path) -> None:
+    """Goal: `--listen` never serves elsewhere than it was told. Method: what server.yaml would not take, either."""
+    with pytest.raises(StartRefused, match="must be HOST:PORT"):
+        Supervisor(write_config(tmp_path), listen=address).start()
+    with pytest.raises(StartRefused, match="must be HOST:PORT"):
+        check_plaintext(address, allowed=True)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:0", "localhost:0", "127.9.9.9:1"])

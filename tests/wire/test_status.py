@@ -19,8 +19,8 @@ from riskengine.engine.link import LinkFault
 from riskengine.errors import InvalidRequest, Problem, RiskEngineError, Violation
 from riskengine.expr.issues import ExpressionError, Issue
 from riskengine.server.supervisor import CrashLoop
-from riskengine.server.waiting import DeadlineExceeded
-from riskengine.wire.status import DETAILS_KEY, PUSHBACK_KEY, abort_of, code_of, status_of
+from riskengine.server.waiting import DeadlineExceeded, NotSent
+from riskengine.wire.status import DETAILS_KEY, ITEM_STATUS_BYTES_MAX, PUSHBACK_KEY, abort_of, code_of, status_of
 from tests.wire.test_checks import admit, worst_request
 
 SAMPLES: list[tuple[RiskEngineError, str, str]] = [
@@ -37,6 +37,7 @@ SAMPLES: list[tuple[RiskEngineError, str, str]] = [
     (errors.JournalCorrupt("bit rot", file="secret.jnl", offset=1, sequence=2), "DATA_LOSS", "INTERNAL"),
     (errors.JournalFault("disk secret"), "INTERNAL", "INTERNAL"),
     (errors.StartRefused("port in use"), "FAILED_PRECONDITION", "START_REFUSED"),
+    (NotSent("ENGINE_AWAY", "away"), "UNAVAILABLE", "ENGINE_AWAY"),
     (DeadlineExceeded(), "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"),
     (ExpressionError("a +", [Issue(3, "ends too soon")]), "FAILED_PRECONDITION", "EXPRESSION_INVALID"),
     (LinkFault("secret"), "INTERNAL", "INTERNAL"),
@@ -147,6 +148,19 @@ def test_worst_request_fits_into_trailing_metadata() -> None:
     assert 6000 > absurd.ByteSize()
     assert details(absurd)["BadRequest"].field_violations
     assert 600 > len(abort_of(RequestWithLongMessage()).details)
+
+
+def test_a_thousand_of_the_worst_items_fit_into_a_reply() -> None:
+    """Goal: a legal batch never fails whole because of what is told of its items. Method: everything wrong, and more."""
+    with pytest.raises(InvalidRequest) as caught:
+        admit(worst_request())
+    absurd = InvalidRequest([Violation("x" * 100, "REQUIRED", "y" * 100)] * 1000)
+    for error in (caught.value, absurd, RequestWithLongMessage()):
+        status = status_of(error, bytes_max=ITEM_STATUS_BYTES_MAX)
+        assert ITEM_STATUS_BYTES_MAX >= status.ByteSize()
+        assert error is not caught.value or len(details(status)["BadRequest"].field_violations) > 5
+
+    assert 3 << 20 > 1000 * (ITEM_STATUS_BYTES_MAX + 16)
 
 
 class RequestWithLongMessage(errors.StartRefused):
