@@ -15,6 +15,7 @@ RiskEngineError                 message, reason, gRPC code; what to do is part o
 ├── JournalFault                a failed write or sync: the engine must end
 ├── StoreFault                  the decision store is damaged, or its disk fails
 │   └── StoreFull               no space for the next file: nothing is lost, worth a retry
+├── BackupUnusable              a backup that cannot be made or restored
 ├── QueryRefused                SQL over the decision store that cannot be answered
 └── StartRefused                a second engine on one directory, a port in use, a missing file
 

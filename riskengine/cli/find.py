@@ -7,7 +7,7 @@ import typer
 
 from riskengine.cli.console import out, plural
 from riskengine.cli.failures import UsageProblem
-from riskengine.cli.stored import ConfigOption, DataOption, stored, write_json
+from riskengine.cli.stored import ConfigOption, DataOption, readable_pipe, stored, write_json
 from riskengine.cli.workspace import find_directory
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ def decisions_find(
     with stored(config, data_dir) as parts:
         found = find(parts, wanted)
     if as_json:
-        write_json(SCHEMA, found)
+        with readable_pipe():
+            write_json(SCHEMA, found)
         return
     for row in found:
         _show(row)

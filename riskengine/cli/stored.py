@@ -8,10 +8,11 @@ Used by the commands `decisions query` and `decisions find`.
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from math import isfinite
 from pathlib import Path
@@ -61,6 +62,18 @@ def stored(config: Path | None, data_dir: Path | None) -> Iterator[list["OpenPar
                 "then riskengine score"
             )
         yield parts
+
+
+@contextmanager
+def readable_pipe() -> Iterator[None]:
+    """Ends the command in silence when whoever reads its output has read enough: ``| head``."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What Python still holds back would be written at exit, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit from None
 
 
 def show_table(names: Sequence[str], rows: Sequence[Row]) -> None:
@@ -128,7 +141,9 @@ def plain(value: Any) -> Any:
     match value:
         case dict():
             return {str(key): plain(each) for key, each in value.items()}
-        case list() | tuple():
+        case (months, days, nanoseconds):  # An interval of SQL is no list, though a tuple.
+            return _interval(months, days, nanoseconds)
+        case list():
             return [plain(each) for each in value]
         case datetime():
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if value.tzinfo else value.isoformat()
@@ -145,6 +160,17 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def _interval(months: int, days: int, nanoseconds: int) -> str:
+    """Returns a length of time in words, such as ``1 month 2 days 03:04:05``."""
+    units = ((months, "month"), (days, "day"))
+    words = [f"{count} {noun}{'' if abs(count) == 1 else 's'}" for count, noun in units if count]
+    if nanoseconds or not words:
+        seconds, rest = divmod(abs(nanoseconds), 1_000_000_000)
+        sign, fraction = "-" if nanoseconds < 0 else "", f".{rest // 1000:06d}" if rest else ""
+        words.append(f"{sign}{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{fraction}")
+    return " ".join(words)
+
+
 def cell(value: Any) -> str:
     """Returns a value as people read it."""
     match value:
@@ -157,8 +183,8 @@ def cell(value: Any) -> str:
         case datetime():
             whole = value.astimezone(UTC) if value.tzinfo else value
             return whole.strftime("%Y-%m-%d %H:%M:%S")
-        case timedelta():
-            return str(value)
+        case tuple():
+            return str(plain(value))
         case list():
             return ", ".join(map(cell, value))
         case dict():

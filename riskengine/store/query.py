@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
@@ -38,6 +39,19 @@ _SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
 }
 _COLUMN: Final = re.compile(r'(?:Referenced column|column named|does not have a column named) "([^"]+)"')
 _TABLE: Final = re.compile(r"Table with name (\S+) does not exist")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a query found.
+
+    Attributes:
+        schema: Its columns; no two have one name.
+        batches: Its rows, as they are found; raises `QueryRefused` where a value cannot be computed or memory is short.
+    """
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
 
 
 @contextmanager
@@ -75,15 +89,12 @@ def _literals(texts: Iterable[str]) -> str:
     return "[" + ", ".join("'" + text.replace("'", "''") + "'" for text in texts) + "]"
 
 
-def ask(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.RecordBatchReader:
+def ask(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:
     """Answers a query.
 
     Args:
         connection: Of `session`.
         sql: One SELECT (or FROM, WITH, DESCRIBE, SUMMARIZE, SHOW TABLES).
-
-    Returns:
-        The rows, as they are found.
 
     Raises:
         QueryRefused: It is no such query, or names what is not there.
@@ -92,21 +103,27 @@ def ask(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.RecordBatchReader
         statements = connection.extract_statements(sql)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise QueryRefused("one SELECT is answered at a time, and nothing is changed; " + _views())
-        return pa.RecordBatchReader.from_stream(connection.sql(sql))
+        reader = pa.RecordBatchReader.from_stream(connection.sql(sql))
+    names = _unique(reader.schema.names)
+    schema = pa.schema([field.with_name(name) for field, name in zip(reader.schema, names, strict=True)])
+    return Answer(schema, _renamed(reader, names, sql))
 
 
-def batches(reader: pa.RecordBatchReader, sql: str) -> Iterator[pa.RecordBatch]:
-    """Yields the rows of a query.
-
-    Args:
-        reader: Of `ask`.
-        sql: The query, for messages.
-
-    Raises:
-        QueryRefused: It needs more memory than it may have, or a value cannot be computed.
-    """
+def _renamed(reader: pa.RecordBatchReader, names: list[str], sql: str) -> Iterator[pa.RecordBatch]:
     with _told(sql):
-        yield from reader
+        for batch in reader:
+            yield batch.rename_columns(names)
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Returns names with a number behind those that a query gave twice."""
+    unique: list[str] = []
+    for name in names:
+        number = 1
+        while (name if number == 1 else f"{name}_{number}") in unique:
+            number += 1
+        unique.append(name if number == 1 else f"{name}_{number}")
+    return unique
 
 
 @contextmanager

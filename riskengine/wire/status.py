@@ -24,7 +24,7 @@ from riskengine.errors import DOMAIN, InternalFault, InvalidRequest, Overloaded,
 DETAILS_KEY: Final = "grpc-status-details-bin"
 PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
 MESSAGE_CHARS_MAX: Final = 512
-STATUS_BYTES_MAX: Final = 5_500
+STATUS_BYTES_MAX: Final = 5_800
 """Of a serialised status; base64 makes a third more of it on the wire."""
 ITEM_STATUS_BYTES_MAX: Final = 2_048
 """Of the status of one item of a batch: a thousand of them stay far below the 4 MiB that clients accept."""

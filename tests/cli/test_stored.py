@@ -2,12 +2,18 @@
 
 import csv
 import json
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from riskengine.cli.stored import cell, plain
 from riskengine.enums import Kind, Verdict
 from riskengine.wire.pseudonyms import Pseudonyms, TagKey, request_keys
 from tests.cli.running import Run
@@ -157,3 +163,38 @@ def test_damage_is_told_with_the_way_out(command: Run, folder: Path) -> None:
     assert ran.code == 1
     assert "decisions 21 to 40 are missing" in ran.err
     assert "from a copy" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("value", "exact", "read"),
+    [
+        (None, None, ""),
+        (True, True, "yes"),
+        (2**64 - 1, 2**64 - 1, "18446744073709551615"),
+        (0.1234567891, 0.1234567891, "0.123457"),
+        (float("nan"), None, "nan"),
+        (Decimal(45), 45, "45"),
+        (Decimal("1.50"), 1.5, "1.5"),
+        (datetime(2026, 3, 1, 1, 2, 3, 4, UTC), "2026-03-01T01:02:03.000004Z", "2026-03-01 01:02:03"),
+        (date(2026, 3, 1), "2026-03-01", "2026-03-01"),
+        (["a", None], ["a", None], "a, "),
+        ({"a": 1.5, "b": None}, {"a": 1.5, "b": None}, "a=1.5"),
+        (pa.MonthDayNano((1, 2, 3_723_000_000_000)), "1 month 2 days 01:02:03", "1 month 2 days 01:02:03"),
+        (pa.MonthDayNano((0, 0, -1_500_000_000)), "-00:00:01.500000", "-00:00:01.500000"),
+        (b"\x01\xff", "01ff", "01ff"),
+    ],
+)
+def test_values_are_written_for_programs_and_for_people(value: object, exact: object, read: str) -> None:
+    """Goal: no digit is lost where a program reads on. Method: a value of each type that SQL can return."""
+    assert exact == plain(value)
+    assert read == cell(value)
+
+
+def test_reader_that_has_enough_ends_the_query_in_silence(folder: Path) -> None:
+    """Goal: `| head` is no fault. Method: a long answer into a pipe whose end is closed after a line."""
+    sql = "SELECT a.* FROM commands a, range(200)"
+    line = f"{sys.executable} -m riskengine.cli.main decisions query '{sql}' --config {folder} --csv | head -n 1"
+
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, check=False)
+
+    assert (0, "", 1) == (done.returncode, done.stderr, len(done.stdout.splitlines()))

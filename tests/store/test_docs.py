@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from riskengine.store.columns import COLUMNS, REASON, VIEWS, Column
-from riskengine.store.query import ask, batches, session
+from riskengine.store.query import ask, session
 from riskengine.store.reading import open_parts
 from tests.store.builders import filled, stream
 
@@ -54,4 +54,4 @@ def test_queries_of_the_page_run(text: str, tmp_path: Path) -> None:
     assert len(queries) >= 3
     with open_parts(tmp_path) as parts, session(parts) as connection:
         for query in queries:
-            list(batches(ask(connection, query), query))
+            list(ask(connection, query).batches)

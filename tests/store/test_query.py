@@ -12,7 +12,7 @@ from riskengine.errors import QueryRefused, StoreFault
 from riskengine.store import query as store_query
 from riskengine.store.files import OsFiles
 from riskengine.store.folder import store_folder
-from riskengine.store.query import ask, batches, session
+from riskengine.store.query import ask, session
 from riskengine.store.reading import open_parts
 from tests.store.builders import filled, part_of, stream
 
@@ -37,7 +37,7 @@ def connection(data_dir: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def rows(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[object, ...]]:
     """Returns the rows of a query."""
-    return [tuple(row.values()) for batch in batches(ask(connection, sql), sql) for row in batch.to_pylist()]
+    return [tuple(row.values()) for batch in ask(connection, sql).batches for row in batch.to_pylist()]
 
 
 def test_views_part_the_rows_by_kind(connection: duckdb.DuckDBPyConnection) -> None:
@@ -62,6 +62,13 @@ def test_sql_can_do_what_analysts_do(connection: duckdb.DuckDBPyConnection) -> N
     assert [(int((ROWS[1]["fired_0"] == 16).sum()),)] == rules
     assert int(ROWS[1]["reason_count"].sum()) == len(codes)
     assert [] == rows(connection, "SELECT labels['shop'] FROM decisions WHERE map_contains(labels, 'shop')")
+
+
+def test_columns_of_one_name_are_told_apart(connection: duckdb.DuckDBPyConnection) -> None:
+    """Goal: no value hides another. Method: a name three times, and the name that a second one would get."""
+    answer = ask(connection, "SELECT 1 AS a, 2 AS a, 3 AS a_2, 4 AS a")
+
+    assert [{"a": 1, "a_2": 2, "a_2_2": 3, "a_3": 4}] == [row for batch in answer.batches for row in batch.to_pylist()]
 
 
 @pytest.mark.parametrize(
