@@ -7,7 +7,7 @@ import pytest
 
 from riskengine.engine.configuration import Configuration, load_configuration
 from riskengine.engine.engine import Engine
-from riskengine.engine.recovery import Activation
+from riskengine.engine.activation import Activation
 from riskengine.enums import Kind, Verdict
 from riskengine.journal.reader import Activated, JournalReader
 from riskengine.limits import EngineLimits
