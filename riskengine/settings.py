@@ -155,6 +155,25 @@ class FrontSettings(_Strict):
     """Whether to listen beyond loopback without TLS. Whoever can reach the port can then read and send payments."""
 
 
+class SnapshotSettings(_Strict):
+    """How often the follower writes the engine's state to disk, so that a restart folds only what came since."""
+
+    every_events: int = Field(default=1_000_000, ge=100, le=4_000_000)
+    """Events between two snapshots: what a restart has to fold at most, 100,000 to 150,000 a second."""
+    keep: int = Field(default=2, ge=2, le=100)
+    """The newest that stay in any case. Older ones stay where replays within the journal's retention need them."""
+
+
+class RetentionSettings(_Strict):
+    """For how long things are kept, days."""
+
+    journal_days: int = Field(default=30, ge=1, le=3_650)
+    """Every byte of what was asked and decided, for replays, explanations and changes of features.yaml: these fold the
+    journal anew, so keep at least as long as the longest window. Without the follower nothing is given up."""
+    decisions_days: int = Field(default=400, ge=1, le=36_500)
+    """One row for each decision, for `riskengine decisions`."""
+
+
 class ServerSettings(_Strict):
     """server.yaml."""
 
@@ -183,6 +202,10 @@ class ServerSettings(_Strict):
     """Bounds of memory and work."""
     journal_segment_mib: int = Field(default=64, ge=1, le=4_096)
     """Size of one preallocated file of the journal, MiB."""
+    snapshots: SnapshotSettings = SnapshotSettings()
+    """What makes restarts quick."""
+    retention: RetentionSettings = RetentionSettings()
+    """For how long things are kept."""
     pan_exempt_fields: list[PanField] = Field(default_factory=list)
     """Identifier fields that may hold what looks like a card number: one in ten ids of 19 digits does."""
     fallback: FallbackSettings = FallbackSettings()

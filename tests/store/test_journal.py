@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from riskengine.engine.activation import Activation
 from riskengine.engine.configuration import Configuration, load_configuration
 from riskengine.engine.engine import Engine
-from riskengine.engine.activation import Activation
 from riskengine.enums import Kind, Verdict
 from riskengine.journal.reader import Activated, JournalReader
 from riskengine.limits import EngineLimits

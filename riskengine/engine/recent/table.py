@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from riskengine.enums import ReplyStatus
-from riskengine.types import DECISION, DECISION_WORDS, ENTITIES, Array, WordMatrix, rows_of, words
+from riskengine.types import DECISION, DECISION_WORD, DECISION_WORDS, ENTITIES, Array, WordMatrix, rows_of, words
 
 from . import kernels
 
 Int64Array = npt.NDArray[np.int64]
+_REVISION = DECISION_WORD["revision"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,11 @@ class RecentDecisions:
         wanted = np.ascontiguousarray(keys).view(np.int64)
         kernels.lookup(wanted, self._decisions, self._keys, self._by_request, statuses, replies)
         return statuses, rows_of(replies, DECISION)
+
+    def revisions(self) -> set[int]:
+        """Returns the ordinals of the activations that its rows refer to."""
+        live = self._decisions[: self._cursor[kernels.CURSOR_LIVE], _REVISION]
+        return set(np.unique(live).tolist())
 
     def arrays(self) -> dict[str, npt.NDArray[np.int64] | npt.NDArray[np.int32]]:
         """Returns the state, for hashing."""
