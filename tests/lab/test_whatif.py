@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from riskengine.engine.configuration import Configuration, Replacement
@@ -115,7 +115,7 @@ def test_same_policy_and_model_change_nothing(journal: Path, live: Configuration
     assert before == bytes_of(journal)
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, phases=(Phase.explicit, Phase.reuse, Phase.generate))  # Shrinking would replay for minutes.
 @given(ranks=st.tuples(st.floats(0, 1), st.floats(0, 1)))
 def test_other_thresholds_change_exactly_the_expected_decisions(
     journal: Path, live: Configuration, ranks: tuple[float, float]
