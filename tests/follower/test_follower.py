@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from riskengine.clock import ManualClock
 from riskengine.engine.configuration import Configuration
 from riskengine.engine.engine import Engine
 from riskengine.engine.snapshot import check_snapshot, read_snapshot_header, snapshot_paths
@@ -26,6 +25,22 @@ from riskengine.types import US_PER_DAY, Array
 from tests.engine.journals import FEWER_ROWS, MORE_WINDOWS, bits, commit_all, edited, fill, open_engine, requests
 from tests.journal.disks import FaultyDisk
 from tests.strategies import START_US
+
+
+class ManualClock:
+    """A clock that the test turns by hand."""
+
+    def __init__(self, now_us: int) -> None:
+        self._now_us = now_us
+
+    def now_us(self) -> int:
+        return self._now_us
+
+    def monotonic_us(self) -> int:
+        return self._now_us
+
+    def advance(self, delta_us: int) -> None:
+        self._now_us += delta_us
 
 
 class Shelf:

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from riskengine.enums import Channel, Kind, Stage, TransactionType
 from riskengine.lab.event_words import event_words
-from riskengine.types import EVENT_COLUMNS, Channel, Kind, Stage, TransactionType, empty_events, pack_code
+from riskengine.types import EVENT_COLUMNS, empty_events, pack_code
 from riskengine.velocity.schema import Inputs
 
 INPUTS = Inputs(numbers=["basket_items"], labels=["tier", "note"])

@@ -16,8 +16,11 @@ import riskengine
 from riskengine import errors
 from riskengine.cli.failures import UsageProblem
 from riskengine.engine.link import LinkFault
+from riskengine.engine.snapshot.format import SnapshotDamaged
 from riskengine.errors import InvalidRequest, Problem, RiskEngineError, Violation
 from riskengine.expr.issues import ExpressionError, Issue
+from riskengine.journal.archive import ArchiveRefused
+from riskengine.lab.find import DecisionNotJournaled
 from riskengine.server.supervisor import CrashLoop
 from riskengine.server.waiting import DeadlineExceeded, NotSent
 from riskengine.wire.status import DETAILS_KEY, ITEM_STATUS_BYTES_MAX, PUSHBACK_KEY, abort_of, code_of, status_of
@@ -47,6 +50,9 @@ SAMPLES: list[tuple[RiskEngineError, str, str]] = [
     (LinkFault("secret"), "INTERNAL", "INTERNAL"),
     (CrashLoop("secret"), "INTERNAL", "INTERNAL"),
     (UsageProblem("secret"), "INTERNAL", "INTERNAL"),
+    (ArchiveRefused("secret"), "INTERNAL", "INTERNAL"),
+    (SnapshotDamaged("secret"), "INTERNAL", "INTERNAL"),
+    (DecisionNotJournaled("nowhere"), "NOT_FOUND", "DECISION_NOT_JOURNALED"),
     (RiskEngineError("secret"), "INTERNAL", "INTERNAL"),
 ]
 
