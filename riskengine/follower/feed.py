@@ -22,9 +22,10 @@ from riskengine.clock import Clock
 from riskengine.engine.activation import Activation
 from riskengine.engine.origin import stands_on_journal
 from riskengine.engine.snapshot import SnapshotHeader
+from riskengine.enums import Kind
 from riskengine.errors import RiskEngineError, StoreFault
 from riskengine.journal.reader import Activated, Anchor, Commits, JournalReader, segments
-from riskengine.types import US_PER_SECOND, Array
+from riskengine.types import ENTITIES, US_PER_SECOND, Array
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,10 @@ class Store(Protocol):
 
     def flush(self) -> None:
         """Makes them durable."""
+        ...
+
+    def erase(self, entity: str, tag: int, tombstone: int, *, before: int | None = None) -> int:
+        """Puts a tombstone in the place of a tag, in rows before a sequence."""
         ...
 
     def compact(self) -> int:
@@ -243,8 +248,32 @@ class Feed:
             raise StoreFault(f"what revision {min(unknown)} means is not known; restore a snapshot from a copy")
         if self._store.waiting_count + len(commits.events) > ROWS_MAX:
             self.flush()
-        self._store.append(commits.events, commits.decisions, self._names)
+        first = 0
+        for row in np.flatnonzero(commits.events["kind"] == int(Kind.ERASE)).tolist():
+            if row > first:
+                self._store.append(commits.events[first:row], commits.decisions[first:row], self._names)
+            erasure = self._erase(self._store, commits.events[row : row + 1])
+            self._store.append(erasure, commits.decisions[row : row + 1], self._names)
+            first = row + 1
+        if first < len(commits.events):
+            self._store.append(commits.events[first:], commits.decisions[first:], self._names)
         self._taken_at = position
+
+    @staticmethod
+    def _erase(store: Store, command: Array) -> Array:
+        """Erases what precedes an erasure, and returns that with the tombstone in place of its own tags.
+
+        Only then is the command stored: a crash before finds it in the journal again, and a repeat changes nothing.
+        """
+        command = command.copy()
+        tombstone, sequence = int(command["original_transaction_tag"][0]), int(command["sequence"][0])
+        for entity in ENTITIES:
+            tag = int(command[f"{entity}_tag"][0])
+            if tag:
+                erased = store.erase(entity, tag, tombstone, before=sequence)
+                logger.info("decisions: command %d erased an entity from %d rows", sequence, erased)
+                command[f"{entity}_tag"] = tombstone
+        return command
 
     @contextmanager
     def _guarded(self, what: str) -> Iterator[None]:

@@ -31,7 +31,7 @@ REASON: Final = pa.struct(
         ("contribution", pa.float64()),
     ]
 )
-KIND_NAMES: Final = {Kind.SCORE: "score", Kind.RECORD: "record", Kind.OUTCOME: "outcome"}
+KIND_NAMES: Final = {Kind.SCORE: "score", Kind.RECORD: "record", Kind.OUTCOME: "outcome", Kind.ERASE: "erasure"}
 VIEWS: Final = {"decisions": Kind.SCORE, "records": Kind.RECORD, "outcomes": Kind.OUTCOME}
 """Views by the one kind of row that each holds; `commands` holds all."""
 ALL_VIEW: Final = "commands"
@@ -90,7 +90,7 @@ def _rules(name: str, meaning: str) -> Column:
 
 COLUMNS: Final = (
     Column("sequence", pa.int64(), "Place in the journal: 1, 2, 3 ... without a gap, each once.", "number"),
-    _text("kind", "What was asked: score, record or outcome.", (Kind.SCORE, Kind.RECORD, Kind.OUTCOME)),
+    _text("kind", "What was asked: score, record, outcome or erasure.", tuple(KIND_NAMES)),
     Column(
         "decision",
         pa.string(),

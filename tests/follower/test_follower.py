@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from riskengine.engine.configuration import Configuration
 from riskengine.engine.engine import Engine
 from riskengine.engine.snapshot import check_snapshot, read_snapshot_header, snapshot_paths
+from riskengine.enums import Kind
 from riskengine.errors import StoreFault, StoreFull
 from riskengine.follower.feed import FLUSH_EVERY_US, RETRY_US, Store
 from riskengine.follower.follower import RETENTION_EVERY_US, Follower
@@ -21,7 +23,7 @@ from riskengine.follower.follower import RETRY_US as SNAPSHOT_RETRY_US
 from riskengine.journal.reader import segments
 from riskengine.lab.replay import replay
 from riskengine.settings import RetentionSettings, SnapshotSettings
-from riskengine.types import US_PER_DAY, Array
+from riskengine.types import US_PER_DAY, Array, empty_events
 from tests.engine.journals import FEWER_ROWS, MORE_WINDOWS, bits, commit_all, edited, fill, open_engine, requests
 from tests.journal.disks import FaultyDisk
 from tests.strategies import START_US
@@ -439,3 +441,32 @@ def test_real_store_holds_what_the_journal_holds(tmp_path: Path, rules_only: Con
     store = module.DecisionStore(tmp_path / "data")
     assert 1001 == store.next_sequence
     assert 1000 == sum(part.row_count for part in store.parts)
+
+
+def test_erased_tag_leaves_the_stored_decisions(tmp_path: Path, rules_only: Configuration) -> None:
+    """Goal: erasure reaches the store, once, in order. Method: an erasure in the stream, between payments of the same account."""
+    module = pytest.importorskip("riskengine.store.store")
+    beside = Beside(tmp_path / "data", rules_only)
+    beside.opener = lambda folder: module.DecisionStore(folder, rows_max=50_000)
+    beside.start()
+    events = requests(300, seed=12)
+    tag = int(events["account_tag"][3])
+    before = int((events["account_tag"][:200] == tag).sum())
+    erase = empty_events(1)
+    erase["kind"], erase["request_key"], erase["account_tag"] = Kind.ERASE, 77_777, tag
+    erase["event_time_us"] = erase["received_time_us"] = events["received_time_us"][199]
+    erase["original_transaction_tag"] = 4_242
+    commit_all(beside.engine, events[:200], batch=50)
+    beside.engine.commit(erase)
+    commit_all(beside.engine, events[200:], batch=50)
+    beside.settle()
+    beside.later(FLUSH_EVERY_US)
+
+    columns = ["sequence", "kind", "account_tag"]
+    files = sorted((tmp_path / "data" / "decisions").rglob("*.parquet"), key=lambda path: path.name)
+    rows = [row for path in files for row in pq.read_table(path, columns=columns).to_pylist()]
+
+    assert list(range(1, 302)) == [row["sequence"] for row in rows]
+    assert before + 1 == sum(row["account_tag"] == 4_242 for row in rows)
+    assert "erasure" == rows[200]["kind"]
+    assert not any(row["account_tag"] == tag for row in rows[:201])
