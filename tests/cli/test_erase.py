@@ -1,6 +1,7 @@
 """`erase`: a person out of a running engine."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,20 @@ from tests.cli.running import Run
 pytestmark = pytest.mark.server
 
 
-def test_erased_card_is_unknown_to_the_engine(command: Run, server: tuple[Path, str], tmp_path: Path) -> None:
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A server of this test alone: what it scores would stand in the way of others."""
+    from riskengine.cli.demo.prepare import make_folder
+    from riskengine.cli.demo.running import running_server
+
+    make_folder(tmp_path / "folder")
+    with running_server(tmp_path / "folder", on_line=lambda line: None) as address:
+        yield tmp_path / "folder", address
+
+
+def test_erased_card_is_unknown_to_the_engine(command: Run, own_server: tuple[Path, str], tmp_path: Path) -> None:
     """Goal: erasure works on a running engine and replays. Method: erase a card before and after a payment, and once more."""
-    folder, address = server
+    folder, address = own_server
     payment = json.loads(json.dumps({**EXAMPLE, "transactionId": "erase-1", "eventTime": "2026-01-05T10:00:00Z"}))
     payment["entities"]["cardId"] = "card-of-somebody"
     file = tmp_path / "one.json"
