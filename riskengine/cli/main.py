@@ -19,6 +19,8 @@ from riskengine.cli.features import features_list
 from riskengine.cli.history import history_import, history_load
 from riskengine.cli.init import init
 from riskengine.cli.journal import journal_replay, journal_verify
+from riskengine.cli.journal_files import journal_archive, journal_repair
+from riskengine.cli.journal_rows import journal_export, journal_inspect
 from riskengine.cli.policy import policy_check, policy_test
 from riskengine.cli.score import score
 from riskengine.cli.serve import serve
@@ -89,9 +91,31 @@ _add(_POLICY, "check", policy_check, "Tell every mistake, with its place.", "ris
 _add(_POLICY, "test", policy_test, "Run the cases of policy_cases/.", "riskengine policy test starter")
 _FEATURES = _group("features", "What the engine measures: list.")
 _add(_FEATURES, "list", features_list, "List all features.", "riskengine features list starter --match card")
-_JOURNAL = _group("journal", "Prove what was decided: verify, replay.")
+_JOURNAL = _group("journal", "Prove what was decided, look into it, keep it.")
 _add(_JOURNAL, "verify", journal_verify, "Check every byte of the journal.", "riskengine journal verify starter")
 _add(_JOURNAL, "replay", journal_replay, "Take every decision again, compare.", "riskengine journal replay starter")
+_add(
+    _JOURNAL,
+    "inspect",
+    journal_inspect,
+    "Show what is in it, in clear words.",
+    "riskengine journal inspect starter --from 1000 --rows",
+)
+_add(
+    _JOURNAL,
+    "export",
+    journal_export,
+    "Write it to a Parquet or JSON file.",
+    "riskengine journal export starter --out decisions.parquet",
+)
+_add(_JOURNAL, "repair", journal_repair, "Go on after damage, see what is lost.", "riskengine journal repair starter")
+_add(
+    _JOURNAL,
+    "archive",
+    journal_archive,
+    "Copy its finished files elsewhere.",
+    "riskengine journal archive starter --to archive",
+)
 
 
 def _asks_for_help(arguments: Sequence[str]) -> bool:

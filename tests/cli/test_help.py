@@ -19,6 +19,10 @@ COMMANDS = [
     "features list",
     "journal verify",
     "journal replay",
+    "journal inspect",
+    "journal export",
+    "journal repair",
+    "journal archive",
 ]
 HEAVY = ("numba", "llvmlite", "xgboost", "pyarrow", "grpc", "pydantic", "numpy", "google.protobuf", "rich.console")
 PROBE = f"""
