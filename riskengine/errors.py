@@ -230,7 +230,7 @@ class JournalCorrupt(RiskEngineError):
     def __init__(self, what: str, *, file: str, offset: int, sequence: int) -> None:
         super().__init__(
             f"journal {file}: {what} at byte {offset}, before sequence {sequence}; "
-            "nothing was changed; run `riskengine journal verify` and restore the file from a copy",
+            "nothing was changed; restore the file from a copy, or see what would remain: riskengine journal repair",
             metadata={"file": file, "offset": str(offset), "sequence": str(sequence)},
         )
         self.file = file

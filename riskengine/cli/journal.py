@@ -24,7 +24,7 @@ def data_directory(directory: Path | None) -> Path:
     Raises:
         UsageProblem: There is no journal.
     """
-    from riskengine.journal.reader import journal_exists
+    from riskengine.journal.kept import journal_exists
     from riskengine.settings import load_settings
 
     candidates = [directory] if directory is not None else [Path("starter"), Path()]

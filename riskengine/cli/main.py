@@ -23,6 +23,8 @@ from riskengine.cli.find import decisions_find
 from riskengine.cli.history import history_import, history_load
 from riskengine.cli.init import init
 from riskengine.cli.journal import journal_replay, journal_verify
+from riskengine.cli.journal_files import journal_archive, journal_repair
+from riskengine.cli.journal_rows import journal_export, journal_inspect
 from riskengine.cli.policy import policy_check, policy_test
 from riskengine.cli.query import decisions_query
 from riskengine.cli.score import score
@@ -137,7 +139,7 @@ _add(
     "Find by card, account, device ...",
     "riskengine decisions find --card card-token-4f0c2a --config starter",
 )
-_JOURNAL = _group("journal", "Prove what was decided: verify, replay.")
+_JOURNAL = _group("journal", "Prove what was decided, look into it, keep it.")
 _add(_JOURNAL, "verify", journal_verify, "Check every byte of the journal.", "riskengine journal verify starter")
 _add(
     _JOURNAL,
@@ -145,6 +147,28 @@ _add(
     journal_replay,
     "Take every decision again, compare; or ask what if.",
     "riskengine journal replay starter",
+)
+_add(
+    _JOURNAL,
+    "inspect",
+    journal_inspect,
+    "Show what is in it, in clear words.",
+    "riskengine journal inspect starter --from 1000 --rows",
+)
+_add(
+    _JOURNAL,
+    "export",
+    journal_export,
+    "Write it to a Parquet or JSON file.",
+    "riskengine journal export starter --out decisions.parquet",
+)
+_add(_JOURNAL, "repair", journal_repair, "Go on after damage, see what is lost.", "riskengine journal repair starter")
+_add(
+    _JOURNAL,
+    "archive",
+    journal_archive,
+    "Copy its finished files elsewhere.",
+    "riskengine journal archive starter --to archive",
 )
 
 

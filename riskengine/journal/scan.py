@@ -41,8 +41,8 @@ from .places import Anchor, Frame, Tail, frame_before
 
 logger = logging.getLogger(__name__)
 
-READINGS_MAX: Final = 8
-"""Readings of what follows the last frame before it is judged, if they never agree."""
+READINGS_MAX: Final = 64
+"""Readings of what follows a frame before it is judged, if no two of them in a row agree."""
 WINDOW_BYTES_MIN: Final = 64 * 1024
 WINDOW_BYTES_MAX: Final = 4 * 1024 * 1024
 """What a live reader reads at once: little when nothing is new, much to catch up."""
@@ -109,6 +109,21 @@ class Scan:
         name = self._names_of_pass()[0]
         header, head = self._read_header(name)
         return header, _behind_header(header, head)
+
+    def segment_start(self, sequence: int) -> Anchor:
+        """Returns the place behind the header of the segment in which an event is, or would be.
+
+        Args:
+            sequence: Of the event. One that was trimmed is taken for the first that is kept.
+
+        Raises:
+            JournalCorrupt: That segment's header is damaged.
+            StartRefused: A newer version of the engine wrote it.
+        """
+        parsed = [(found, name) for name in self.names if (found := parse_segment_name(name))]
+        first = max((found[0] for found, _ in parsed if found[0] <= sequence), default=0)
+        name = next((name for found, name in parsed if found[0] == first), self.names[0])
+        return _behind_header(*self._read_header(name))
 
     def closed_frames(self, name: str) -> Iterator[Frame]:
         """Proves one segment that has a successor, from its header on, whatever precedes it.
@@ -220,9 +235,11 @@ class Scan:
         """Yields the frames of one segment from `base` on; at its end, sets `tail` if it is the last."""
         assert self._header is not None
         data = self._read(name, base)
-        for reading in range(READINGS_MAX):
+        readings = 0
+        while True:
             stop = yield from self._sound_frames(name, data, base)
-            if not is_last or reading == READINGS_MAX - 1 or is_zero(data, stop.start):
+            readings = 1 if stop.start else readings + 1
+            if not is_last or readings == READINGS_MAX or is_zero(data, stop.start):
                 break
             again = self._read(name, base + stop.start)
             if len(data) - stop.start == len(again) and data.endswith(again):

@@ -25,6 +25,10 @@ COMMANDS = [
     "decisions find",
     "journal verify",
     "journal replay",
+    "journal inspect",
+    "journal export",
+    "journal repair",
+    "journal archive",
 ]
 HEAVY = (
     "numba",

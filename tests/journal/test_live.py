@@ -145,6 +145,22 @@ def test_any_view_of_frames_under_way_is_taken_for_what_it_is(seed: int) -> None
             assert len(seen) >= sum(count for count, _ in borders[: whole + 1]), "what was whole before is seen"
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_reader_at_rest_is_not_misled_by_frames_under_way(seed: int) -> None:
+    """Goal: `verify` beside a writer. Method: as above, reading at rest; it tells a beginning, all that was whole in it."""
+    disk = SimulatedDisk()
+    writer = builders.create(DATA_DIR, disk=disk, segment_bytes=32768)
+    items = [item for group in range(30) for item in builders.commit(writer, 1, seed=group)]
+    ends = [72, *(frame.offset + frame.size_bytes for frame in Scan(disk, DATA_DIR).frames())]
+    for trial in range(200):
+        racing = RacingDisk(disk, ends, np.random.default_rng(seed * 1000 + trial))
+        racing.written = int(np.random.default_rng(trial).integers(0, 30))
+        whole = racing.written
+        seen = builders.read(DATA_DIR, disk=racing)
+        assert items[: len(seen)] == seen
+        assert len(seen) >= whole
+
+
 def damaged(*, frame: int, position: int, groups: int = 8) -> tuple[SimulatedDisk, list[Item], str, int]:
     """Returns a journal with a byte wrong in one of its last frames, what is in it, and the place of that frame."""
     disk = SimulatedDisk()

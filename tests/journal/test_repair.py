@@ -167,6 +167,20 @@ def test_nothing_is_repaired_that_is_sound_or_has_nothing_valid() -> None:
         examine(DATA_DIR, disk=journal.disk)
 
 
+def test_nothing_is_taken_away_before_what_remains_is_proved() -> None:
+    """Goal: no way from bad to worse. Method: a plan that the journal does not fit any more, as it got another wrong bit."""
+    journal = made()
+    flip_in(20)(journal)
+    plan = examine(DATA_DIR, disk=journal.disk)
+    assert plan is not None
+    flip_in(3)(journal)
+    names = journal.names
+    with pytest.raises(RiskEngineError, match="nothing was taken away"):
+        repair(DATA_DIR, plan, broken=BROKEN, disk=journal.disk)
+
+    assert set(names) <= {path.name for path in journal.disk.entries if path.parent == FOLDER}
+
+
 @pytest.mark.parametrize("marker", ["damaged", "missing", "damaged, older segments left over"])
 def test_marker_is_written_anew(marker: str) -> None:
     """Goal: a bit in the marker need not cost the journal. Method: damage or remove it; all that is kept is read again."""
