@@ -31,12 +31,14 @@ class Deciding:
     Attributes:
         sequence: Of the first command that it could decide.
         activation: The configuration.
-        measured: What the state under it depends on; where it is equal, the state goes on.
     """
 
     sequence: int
     activation: Activation
-    measured: tuple[Any, ...]
+
+    def measures_as(self, other: "Deciding") -> bool:
+        """Tells whether the state under both is the same, so that it goes on from one to the other."""
+        return _measured(self.activation) == _measured(other.activation)
 
 
 @dataclass(slots=True)
@@ -56,9 +58,11 @@ class Survey:
     frauds: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
 
     def deciding_from(self, sequence: int) -> list[Deciding]:
-        """Returns the configurations that decided commands from a sequence on, in order; those that decided none are left out."""
-        ends = [*(each.sequence for each in self.activations[1:]), self.last_sequence + 1]
-        return [each for each, end in zip(self.activations, ends, strict=True) if end > max(each.sequence, sequence)]
+        """Returns the configurations that decided commands from a sequence on, in order, as far as the journal still has them."""
+        borders = [*(each.sequence for each in self.activations), self.last_sequence + 1]
+        return [
+            each for each, end in zip(self.activations, borders[1:], strict=True) if end > max(each.sequence, sequence)
+        ]
 
     def reports_fraud(self, tags: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
         """Tells which transactions were reported as fraud.
@@ -88,7 +92,7 @@ def survey(data_dir: Path, *, on_progress: Progress | None = None) -> Survey:
     found, judged = Survey(), dict[int, bool]()
     for item in journal_items(data_dir, on_progress=on_progress):
         if isinstance(item, Activated):
-            found.activations.append(Deciding(item.sequence, Activation.read(item), _measured(item)))
+            found.activations.append(Deciding(item.sequence, Activation.read(item)))
             continue
         found.first_sequence = found.first_sequence or int(item.events["sequence"][0])
         found.last_sequence = int(item.events["sequence"][-1])
@@ -98,10 +102,10 @@ def survey(data_dir: Path, *, on_progress: Progress | None = None) -> Survey:
     return found
 
 
-def _measured(activated: Activated) -> tuple[Any, ...]:
-    told = json.loads(activated.content)
-    content = json.loads(told["configuration"])
-    return content["features"], content["limits"], told.get("since", 1)
+def _measured(activation: Activation) -> tuple[Any, ...]:
+    """Returns what the state under an activation depends on."""
+    content = json.loads(activation.configuration)
+    return content["features"], content["limits"], json.loads(activation.content()).get("since", 1)
 
 
 def _judge(commits: Commits, judged: dict[int, bool]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from riskengine.engine.activation import MODELS_FOLDER, SEMANTICS
+from riskengine.engine.activation import MODELS_FOLDER, SEMANTICS, Activation
 from riskengine.engine.configuration import Configuration, Replacement, configuration_from_content
 from riskengine.engine.pipeline import Pipeline
 from riskengine.engine.rebuild import state_before
@@ -124,7 +124,7 @@ class WhatIf:
         deciding = self._found.deciding_from(first)
         self._others = self._build(deciding)
         self._begin(first, lambda a, b: tell(a, b, "making the state before"))
-        changes = {each.activation.revision: each for each in deciding[1:]}
+        changes = {each.activation.revision: each for each in deciding if each.sequence > first}
         for item in journal_items(self._data_dir, on_progress=lambda a, b: tell(a, b, "deciding")):
             if isinstance(item, Commits):
                 self._retake(item, first)
@@ -149,15 +149,14 @@ class WhatIf:
         others: dict[int, Configuration] = {}
         unfit: BundleError | ConfigError | None = None
         for each in deciding:
-            content, models_dir = each.activation.configuration, self._data_dir / MODELS_FOLDER
             try:
-                other = configuration_from_content(content, models_dir=models_dir, instead=self._instead)
+                other = self._other(each.activation)
             except (BundleError, ConfigError) as error:
                 unfit, others = error, {}
                 continue
             if unfit is not None and not others:
                 fits_from = each.sequence
-            others[each.activation.revision] = other.with_revision(each.activation.revision)
+            others[each.activation.revision] = other
         if unfit is not None and others:
             raise RiskEngineError(
                 f"this does not fit what was measured before sequence {fits_from}: {unfit.message}; "
@@ -167,23 +166,29 @@ class WhatIf:
             raise unfit
         return others
 
+    def _other(self, activation: Activation) -> Configuration:
+        """Builds what decides instead of one configuration."""
+        return configuration_from_content(
+            activation.configuration, models_dir=self._data_dir / MODELS_FOLDER, instead=self._instead
+        ).with_revision(activation.revision)
+
     def _begin(self, sequence: int, on_progress: Callable[[int, int], None] | None) -> None:
         """Makes the state before a command, and goes on from it."""
         rebuilt = state_before(self._data_dir, sequence, on_progress=on_progress)
-        deciding = [each for each in self._found.activations if each.activation.revision == rebuilt.activation.revision]
-        self._decide_by(deciding[0], rebuilt.state)
+        self._decide_by(Deciding(sequence, rebuilt.activation), rebuilt.state)
 
     def _activate(self, deciding: Deciding) -> None:
         """Goes on under another configuration; one that measures something else needs a state of its own."""
         assert self._deciding is not None, "a journal begins with an activation"
         assert self._pipeline is not None, "it has a state"
-        if deciding.measured != self._deciding.measured:
-            self._begin(deciding.sequence, None)
-        else:
+        if deciding.measures_as(self._deciding):
             self._decide_by(deciding, self._pipeline.state)
+        else:
+            self._begin(deciding.sequence, None)
 
     def _decide_by(self, deciding: Deciding, state: State) -> None:
-        other = self._others[deciding.activation.revision]
+        # One that is not among them was active before the journal as it is kept begins.
+        other = self._others.get(deciding.activation.revision) or self._other(deciding.activation)
         self._deciding = deciding
         self._pipeline = Pipeline(other, state, other.limits)
         self._names = other.names()

@@ -14,7 +14,7 @@ from riskengine.enums import Kind, OutcomeType, Verdict
 from riskengine.errors import ConfigError, RiskEngineError
 from riskengine.lab.comparison import Compared
 from riskengine.lab.differences import DifferenceWriter
-from riskengine.lab.survey import survey
+from riskengine.lab.survey import Survey, survey
 from riskengine.lab.whatif import Batch, WhatIf, WhatIfReport
 from riskengine.policy.compile import VERDICTS
 from riskengine.types import words
@@ -291,6 +291,26 @@ def test_configuration_that_decided_nothing_is_not_asked(
     report, _ = what_if(tmp_path, Replacement(model_path=live.model_path))
 
     assert len(events) == report.event_count
+
+
+def test_configuration_that_is_older_than_the_journal_is_found_with_the_state(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Goal: a trimmed journal can be asked as well. Method: the survey sees no activation, as if its file were gone."""
+
+    def without(folder: Path, **options: Any) -> Survey:
+        found = survey(folder, **options)
+        found.activations.clear()
+        return found
+
+    instead = Replacement(policy=policy_document(thresholds(*probabilities_at(journal, 0.5, 0.8))))
+    expected, _ = what_if(journal, instead)
+    monkeypatch.setattr("riskengine.lab.whatif.survey", without)
+
+    report, _ = what_if(journal, instead)
+
+    assert expected.comparison.changed_count == report.comparison.changed_count > 0
+    assert expected.comparison.decision_count == report.comparison.decision_count
 
 
 def test_policy_that_fits_nothing_is_a_mistake_in_it(journal: Path) -> None:
