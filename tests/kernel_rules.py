@@ -15,7 +15,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 FOREIGN: Final = frozenset({"__future__", "collections", "math", "numba", "numpy", "typing"})
 OURS: Final = frozenset({"riskengine.jit", "riskengine.types"})
-BESIDE_KERNELS: Final = frozenset({"riskengine/jit.py", "riskengine/engine/recovery.py", "riskengine/engine/warm.py"})
+BESIDE_KERNELS: Final = frozenset({"riskengine/jit.py", "riskengine/engine/activation.py", "riskengine/engine/warm.py"})
 """jit itself, where the semantics of kernels are journaled, and what warms them; none is imported by a front."""
 ALLOCATORS: Final = frozenset(
     f"np.{name}"
