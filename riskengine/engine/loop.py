@@ -6,7 +6,7 @@ riskengine.engine.loop CONFIG_DIR`` and tells what it is doing as lines of JSON 
     {"stage": "kernels", "done": 3, "total": 11, "module": name of the next, "compiling": bool}
     {"stage": "kernels", "waiting": true}             another process is compiling them
     {"stage": "configuration"}
-    {"stage": "recovery", "done": bytes, "total": bytes}
+    {"stage": "recovery", "done": bytes, "total": bytes}     of what no snapshot holds
     {"stage": "serving"}
     {"stage": "refused", "error": class, "message": text, "problems": [[file, line, column, message], ..]}
 
@@ -217,13 +217,16 @@ def load_kernels(report: Report) -> None:
     warm(on_step=on_step, on_compile=on_compile, on_wait=lambda: report("kernels", waiting=True))
 
 
-def run_engine(config_dir: Path, *, report: Report, wakeups: tuple[int, ...] = ()) -> None:
+def run_engine(
+    config_dir: Path, *, report: Report, wakeups: tuple[int, ...] = (), shorter_history: bool = False
+) -> None:
     """Loads a configuration, recovers, serves until SIGTERM, SIGINT or a wakeup.
 
     Args:
         config_dir: The folder of server.yaml.
         report: Told each stage.
         wakeups: Further descriptors whose readiness stops it.
+        shorter_history: As `Engine.open`.
 
     Raises:
         ConfigError, StartRefused, JournalCorrupt: It cannot start.
@@ -256,6 +259,7 @@ def run_engine(config_dir: Path, *, report: Report, wakeups: tuple[int, ...] = (
             limits=limits,
             segment_bytes=settings.journal_segment_mib << 20,
             on_progress=loop.progress,
+            shorter_history=shorter_history,
         )
         loop.run(engine)
 
@@ -295,10 +299,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="riskengine.engine.loop", description="The engine process.")
     parser.add_argument("config_dir", type=Path, help="the folder of server.yaml")
     parser.add_argument("--supervised", action="store_true", help="stop when stdin ends")
+    parser.add_argument("--shorter-history", action="store_true", help="begin with what a trimmed journal holds")
     options = parser.parse_args(arguments)
+    wakeups = (sys.stdin.fileno(),) if options.supervised else ()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s engine %(levelname)s %(name)s: %(message)s")
     try:
-        run_engine(options.config_dir, report=report_line, wakeups=(sys.stdin.fileno(),) if options.supervised else ())
+        run_engine(options.config_dir, report=report_line, wakeups=wakeups, shorter_history=options.shorter_history)
     except JournalFault as fault:
         logger.critical("the engine ends: %s", fault.message)
         return EXIT_FAULT

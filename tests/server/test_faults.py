@@ -158,7 +158,7 @@ def test_short_deadline_skips_linkage_then_model(fragile: Server) -> None:
 
 SERVE = (
     "import sys; from pathlib import Path; from riskengine.server.supervisor import serve; "
-    "serve(Path(sys.argv[1]), on_ready=lambda address, s: print(address, flush=True))"
+    "serve(Path(sys.argv[1]), follower=False, on_ready=lambda address, s: print(address, flush=True))"
 )
 
 
