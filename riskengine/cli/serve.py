@@ -21,6 +21,20 @@ def serve(
     listen: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Where to listen, in place of server.yaml.")
     ] = None,
+    follower: Annotated[
+        bool,
+        typer.Option(
+            help="Whether a second process keeps snapshots and decisions. It needs as much memory as the engine; without "
+            "it restarts fold the whole journal, which is kept for ever."
+        ),
+    ] = True,
+    shorter_history: Annotated[
+        bool,
+        typer.Option(
+            "--shorter-history",
+            help="Begin with what the journal still holds, where neither it nor a snapshot holds all that windows need.",
+        ),
+    ] = False,
 ) -> None:
     """Serves until Ctrl-C or SIGTERM: one engine and its fronts, watched, started again if they fall."""
     folder = find_directory(directory)
@@ -30,7 +44,14 @@ def serve(
     configure_logging("supervisor")
     stages = Stages()
     try:
-        run(folder, listen=listen, on_stage=stages.told, on_ready=lambda address, s: _ready(folder, address, s))
+        run(
+            folder,
+            listen=listen,
+            on_stage=stages.told,
+            on_ready=lambda address, s: _ready(folder, address, s),
+            follower=follower,
+            shorter_history=shorter_history,
+        )
     except ConfigError:
         load_workspace(folder, with_model=False)  # The process told its own file's mistakes; this tells those of all.
         raise

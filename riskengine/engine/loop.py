@@ -6,7 +6,7 @@ riskengine.engine.loop CONFIG_DIR`` and tells its stages as `engine.process` say
     {"stage": "kernels", "done": 3, "total": 11, "module": name of the next, "compiling": bool}
     {"stage": "kernels", "waiting": true}             another process is compiling them
     {"stage": "configuration"}
-    {"stage": "recovery", "done": bytes, "total": bytes}
+    {"stage": "recovery", "done": bytes, "total": bytes}     of what no snapshot holds
     {"stage": "serving"}
     {"stage": "refused", ...}
 
@@ -249,13 +249,16 @@ def told_as_refusal(data_dir: Path, arena_mib: int) -> Iterator[None]:
         ) from error
 
 
-def run_engine(config_dir: Path, *, report: Report, wakeups: tuple[int, ...] = ()) -> None:
+def run_engine(
+    config_dir: Path, *, report: Report, wakeups: tuple[int, ...] = (), shorter_history: bool = False
+) -> None:
     """Loads a configuration, recovers, serves until SIGTERM, SIGINT or a wakeup.
 
     Args:
         config_dir: The folder of server.yaml.
         report: Told each stage.
         wakeups: Further descriptors whose readiness stops it.
+        shorter_history: As `Engine.open`.
 
     Raises:
         ConfigError, StartRefused, JournalCorrupt: It cannot start.
@@ -292,6 +295,7 @@ def run_engine(config_dir: Path, *, report: Report, wakeups: tuple[int, ...] = (
                 limits=limits,
                 segment_bytes=settings.journal_segment_mib << 20,
                 on_progress=loop.progress,
+                shorter_history=shorter_history,
             )
             loop.open()
         loop.run(engine)
@@ -299,9 +303,16 @@ def run_engine(config_dir: Path, *, report: Report, wakeups: tuple[int, ...] = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the engine process; returns its exit status."""
-    given = child_parser("riskengine.engine.loop", "The engine process.").parse_args(arguments)
+    parser = child_parser("riskengine.engine.loop", "The engine process.")
+    parser.add_argument("--shorter-history", action="store_true", help="begin with what a trimmed journal holds")
+    given = parser.parse_args(arguments)
     wakeups = (sys.stdin.fileno(),) if given.supervised else ()
-    return run_child("engine", lambda: run_engine(given.config_dir, report=report_line, wakeups=wakeups))
+    return run_child(
+        "engine",
+        lambda: run_engine(
+            given.config_dir, report=report_line, wakeups=wakeups, shorter_history=given.shorter_history
+        ),
+    )
 
 
 if __name__ == "__main__":

@@ -90,6 +90,7 @@ class Follower:
         self._retry_at_us = 0
         self._retention_at_us = 0
         self._told_at_us = 0
+        self._told: dict[str, Any] = {}
         self.snapshot_trouble = ""
         """Why the last snapshot was not written; "" when it was."""
         discard_partial(data_dir)
@@ -271,7 +272,10 @@ class Follower:
             return
         self._told_at_us = now_us + TOLD_EVERY_US
         done, total = self._reader.progress()
-        health: dict[str, Any] = {"sequence": self.sequence, "behind_bytes": total - done}
+        trouble = self.snapshot_trouble or self._feed.trouble
+        health: dict[str, Any] = {"sequence": self.sequence, "behind_bytes": total - done, "trouble": trouble}
         if self._feed.stored_before is not None:
             health["stored_before"] = self._feed.stored_before
-        self._report("following", **health, trouble=self.snapshot_trouble or self._feed.trouble)
+        if health != self._told:
+            self._told = health
+            self._report("following", **health)

@@ -2,8 +2,11 @@
 
     start   engine and fronts at once; fronts answer "warming" until the engine serves
     watch   a process that ends is started again; CRASHES_MAX ends within CRASHES_WINDOW_S are a crash loop: everything
-            stops, with the reason
+            stops, with the reason; the follower starts when calls are answered, and its ends stop nothing (`following`)
     stop    fronts first (health NOT_SERVING, calls under way finish), then the engine
+
+Memory: engine and follower each hold a state of the size that the limits of server.yaml allow; without the follower it is
+one, restarts fold the whole journal, and nothing of it is ever given up.
 
 INVARIANTS: one thread, no gRPC; a child that says it must not start (`refused`) is not started again, and its reason is
 raised here (`engine.process.refused`): a ConfigError with its problems, anything else as a StartRefused with the message
@@ -28,6 +31,7 @@ from riskengine.journal.directory import check_free
 from riskengine.settings import FrontSettings, ServerSettings, load_settings
 
 from .addresses import check_plaintext, reserve
+from .following import FOLLOWER, Following
 from .processes import Child
 
 logger = logging.getLogger(__name__)
@@ -60,6 +64,8 @@ class Supervisor:
         listen: HOST:PORT in place of that of server.yaml.
         on_stage: Told what the children do.
         front_module: What runs as a front; benchmarks bring their own.
+        follower: Whether a follower runs beside the engine.
+        shorter_history: As `Engine.open`.
     """
 
     def __init__(
@@ -70,6 +76,8 @@ class Supervisor:
         listen: str | None = None,
         on_stage: OnStage | None = None,
         front_module: str = "riskengine.server.app",
+        follower: bool = True,
+        shorter_history: bool = False,
     ) -> None:
         self._config_dir = config_dir
         self._settings: ServerSettings = load_settings(config_dir / "server.yaml")
@@ -77,6 +85,8 @@ class Supervisor:
         self._on_stage = on_stage or (lambda _name, _stage: None)
         self._front_module = front_module
         self._clock = SystemClock()
+        self._following = Following(config_dir, clock=self._clock, on_stage=self._on_stage) if follower else None
+        self._shorter_history = shorter_history
         self._children: dict[str, Child] = {}
         self._crashes_us: dict[str, deque[int]] = {}
         self._reserved: socket.socket | None = None
@@ -91,7 +101,9 @@ class Supervisor:
         return bool(children) and all(child.stage["stage"] == "serving" for child in children)
 
     def pid_of(self, name: str) -> int:
-        """Returns the process id of ``engine``, ``front`` or ``front 2`` ..."""
+        """Returns the process id of ``engine``, ``front`` or ``front 2`` ..., ``follower`` (0 while it does not run)."""
+        if name == FOLLOWER:
+            return self._following.pid if self._following else 0
         return self._children[name].pid
 
     def start(self, *, stop_requested: Callable[[], bool] = lambda: False) -> bool:
@@ -134,7 +146,11 @@ class Supervisor:
         poll = select.poll()
         for child in self._children.values():
             poll.register(child.descriptor, select.POLLIN)
+        if self._following and self._following.descriptor is not None:
+            poll.register(self._following.descriptor, select.POLLIN)
         poll.poll(TICK_MS)
+        if self._following:
+            self._following.tick(ready=self.ready)
         for name, child in list(self._children.items()):
             self._listen_to(child)
             if child.status is not None:
@@ -148,7 +164,9 @@ class Supervisor:
             self.tick()
 
     def stop(self) -> None:
-        """Stops fronts, then the engine; kills what does not stop in time."""
+        """Stops follower and fronts, then the engine; kills what does not stop in time."""
+        if self._following:
+            self._following.ask_to_stop()
         fronts = [name for name in self._children if name != ENGINE]
         limit_s = (self._front.drain_notice_ms + self._front.drain_max_ms) / 1000 + FRONT_STOP_SLACK_S
         for names, timeout_s in ((fronts, limit_s), ([ENGINE], ENGINE_STOP_S)):
@@ -158,6 +176,8 @@ class Supervisor:
             for child in children:
                 child.wait(timeout_s)
                 child.close()
+        if self._following:
+            self._following.stop()
         if self._reserved is not None:
             self._reserved.close()
             self._reserved = None
@@ -168,7 +188,8 @@ class Supervisor:
 
     def _launch(self, name: str) -> None:
         if name == ENGINE:
-            child = Child(name, "riskengine.engine.loop", [str(self._config_dir)])
+            shorter = ["--shorter-history"] if self._shorter_history else []
+            child = Child(name, "riskengine.engine.loop", [str(self._config_dir), *shorter])
         else:
             shared = ["--shared-port"] if self._settings.fronts > 1 else []
             front = ["--front", self._front.model_dump_json()]
@@ -217,6 +238,8 @@ def serve(
     listen: str | None = None,
     on_stage: OnStage | None = None,
     on_ready: Callable[[str, float], None] | None = None,
+    follower: bool = True,
+    shorter_history: bool = False,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then drains.
 
@@ -225,6 +248,8 @@ def serve(
         listen: HOST:PORT in place of that of server.yaml.
         on_stage: Told what the processes do, for the console.
         on_ready: Told the address and the seconds it took, once calls can be answered.
+        follower: Whether a follower runs beside the engine.
+        shorter_history: As `Engine.open`.
 
     Raises:
         RiskEngineError: It cannot start, or cannot go on; says why. Nothing is left running.
@@ -236,7 +261,9 @@ def serve(
         stopping = True
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    supervisor = Supervisor(config_dir, listen=listen, on_stage=on_stage)
+    supervisor = Supervisor(
+        config_dir, listen=listen, on_stage=on_stage, follower=follower, shorter_history=shorter_history
+    )
     try:
         if supervisor.start(stop_requested=lambda: stopping):
             if on_ready is not None:

@@ -81,9 +81,9 @@ class Server:
 
 
 @contextmanager
-def serving(config_dir: Path, *, front: FrontSettings | None = None) -> Iterator[Server]:
+def serving(config_dir: Path, *, front: FrontSettings | None = None, follower: bool = False) -> Iterator[Server]:
     """Starts a server, watches it in a thread, stops it."""
-    supervisor = Supervisor(config_dir, front=front or FrontSettings(drain_notice_ms=0))
+    supervisor = Supervisor(config_dir, front=front or FrontSettings(drain_notice_ms=0), follower=follower)
     supervisor.start()
     server = Server(config_dir, supervisor)
     done = threading.Event()

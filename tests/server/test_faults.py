@@ -212,7 +212,7 @@ def test_front_that_cannot_understand_the_engine_ends_with_its_incident(tmp_path
 
 SERVE = (
     "import sys; from pathlib import Path; from riskengine.server.supervisor import serve; "
-    "serve(Path(sys.argv[1]), on_ready=lambda address, s: print(address, flush=True))"
+    "serve(Path(sys.argv[1]), follower=False, on_ready=lambda address, s: print(address, flush=True))"
 )
 
 
