@@ -212,7 +212,7 @@ def hello(config_dir: Path) -> dict[str, Any]:
 @contextlib.contextmanager
 def watched(config_dir: Path, front_module: str) -> Iterator[Supervisor]:
     """Runs a server; its supervisor watches in a thread."""
-    supervisor = Supervisor(config_dir, front_module=front_module)
+    supervisor = Supervisor(config_dir, front_module=front_module, follower=False)
     supervisor.start()
     done = threading.Event()
     watcher = threading.Thread(target=supervisor.run, args=(done.is_set,))

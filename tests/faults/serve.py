@@ -57,6 +57,7 @@ def main() -> int:
         config_dir,
         listen=address,
         front=FrontSettings(drain_notice_ms=0),
+        follower=False,
         on_stage=lambda name, stage: tell(name=name, **stage),
     )
     try:

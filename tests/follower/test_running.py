@@ -225,7 +225,7 @@ def old_journal(config_dir: Path, count: int) -> None:
 def test_old_segments_go(tmp_path: Path) -> None:
     """Goal: retention in a real server. Method: a journal of 2023, a day's retention, payments of today."""
     config_dir = write_config(tmp_path, QUICK + "retention: {journal_days: 1}\n")
-    old_journal(config_dir, 20_000)
+    old_journal(config_dir, 28_000)
     data_dir = config_dir / "data"
     assert len(segments(data_dir)) > 4
     with serving(config_dir, follower=True) as server:
