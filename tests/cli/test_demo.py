@@ -153,6 +153,7 @@ def test_interrupted_demo_ends_with_130_and_leaves_nothing(tmp_path: Path) -> No
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 a shell's background job ignores it
     )
     assert process.stderr is not None
     first = process.stderr.readline()

@@ -35,6 +35,7 @@ def test_f03_power_loss_at_any_time_loses_nothing_acknowledged(tmp_path: Path) -
     lose_power(tmp_path, seed=4, losses=[[], [], []])
 
 
+@pytest.mark.slow
 def test_f03_power_loss_is_noticed_without_fdatasync(tmp_path: Path) -> None:
     """Goal: the test above is awake. Method: an engine whose fdatasync does nothing loses what it acknowledged."""
     with pytest.raises(Violation, match="was acknowledged in life 0 and is lost"):
