@@ -222,6 +222,7 @@ def old_journal(config_dir: Path, count: int) -> None:
     engine.close()
 
 
+@pytest.mark.slow
 def test_old_segments_go(tmp_path: Path) -> None:
     """Goal: retention in a real server. Method: a journal of 2023, a day's retention, payments of today."""
     config_dir = write_config(tmp_path, QUICK + "retention: {journal_days: 1}\n")
