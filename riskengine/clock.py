@@ -35,3 +35,8 @@ class SystemClock:
 def monotonic_ns() -> int:
     """Returns a time that never falls, nanoseconds since an arbitrary start; for measuring, never for deciding."""
     return time.perf_counter_ns()
+
+
+def thread_used_s() -> float:
+    """Returns the processor time that the calling thread has used, seconds; for pacing, never for deciding."""
+    return time.thread_time()

@@ -129,7 +129,9 @@ class FrontSettings(_Strict):
     """Bounds and paces of one front."""
 
     pace_ms: int = Field(default=1, ge=0, le=100)
-    """While calls overlap, a frame to the engine waits up to this long for more, milliseconds; 0: never."""
+    """While calls overlap, a frame to the engine waits this long for more, milliseconds; 0: never."""
+    pace_max_ms: int = Field(default=8, ge=0, le=100)
+    """And again and again, up to this long in all, while the front is busy: its queue is what callers wait for then."""
     group_rows_max: int = Field(default=32, ge=1, le=1_024)
     """A frame of this many rows is sent at once."""
     in_flight_max: int = Field(default=256, ge=1, le=100_000)
@@ -231,6 +233,20 @@ def load_settings(path: Path) -> ServerSettings:
     return settings.model_copy(
         update={name: folder / getattr(settings, name) for name in ("data_dir", "model_dir", "tag_key_file")}
     )
+
+
+def settings_for(config_dir: Path, told: str | None = None) -> ServerSettings:
+    """Returns what a process runs by.
+
+    Args:
+        config_dir: The folder of server.yaml.
+        told: `ServerSettings` as JSON from the process that started this one, so that all of a server agree on what was
+            read once; None to read the file.
+
+    Raises:
+        ConfigError: As `load_settings`.
+    """
+    return load_settings(config_dir / "server.yaml") if told is None else ServerSettings.model_validate_json(told)
 
 
 def _rate_problems(document: Document, settings: ServerSettings) -> list[Problem]:

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ENOTDIR
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,10 @@ from riskengine.types import EVENT, LAYOUT_VERSION, Array
 from .fronts import Fronts, Part, Question
 from .process import EXIT_DONE, Report, child_parser, report_line, run_child, stop_signals
 from .sockets import listen
+
+if TYPE_CHECKING:  # Importing them compiles or loads kernels, which is told about first.
+    from riskengine.engine.configuration import Configuration
+    from riskengine.settings import ServerSettings
 
 logger = logging.getLogger(__name__)
 
@@ -250,39 +254,35 @@ def told_as_refusal(data_dir: Path, arena_mib: int) -> Iterator[None]:
 
 
 def run_engine(
-    config_dir: Path, *, report: Report, wakeups: tuple[int, ...] = (), shorter_history: bool = False
+    config_dir: Path,
+    settings: "ServerSettings",
+    *,
+    report: Report,
+    wakeups: tuple[int, ...] = (),
+    shorter_history: bool = False,
+    resume: bool = False,
 ) -> None:
     """Loads a configuration, recovers, serves until SIGTERM, SIGINT or a wakeup.
 
     Args:
-        config_dir: The folder of server.yaml.
+        config_dir: Holds the files of the analysts.
+        settings: server.yaml.
         report: Told each stage.
         wakeups: Further descriptors whose readiness stops it.
         shorter_history: As `Engine.open`.
+        resume: Whether to go on with the configuration that decided last, rather than with what the files say now.
 
     Raises:
         ConfigError, StartRefused, JournalCorrupt: It cannot start.
         JournalFault: The process must end.
     """
-    from riskengine.settings import load_settings
-    from riskengine.wire.pseudonyms import Pseudonyms, TagKey
-
-    settings = load_settings(config_dir / "server.yaml")
-    key = TagKey.load(settings.tag_key_file)
     load_kernels(report)
-    from riskengine.engine.configuration import load_configuration
+    from riskengine.engine.active import resumed_configuration
     from riskengine.engine.engine import Engine
 
     report("configuration")
-    limits = settings.limits.engine_limits()
-    configuration = load_configuration(
-        config_dir,
-        limits=limits,
-        base_currency=settings.base_currency,
-        model_dir=settings.model_dir,
-        tag=Pseudonyms(key).tag,
-        now_us=SystemClock().now_us(),
-    )
+    configuration = (resumed_configuration(settings.data_dir) if resume else None) or _read(config_dir, settings)
+    limits = configuration.limits
     with stop_signals() as stopped:  # Until here a signal just ends the process: nothing is open.
         loop = EngineLoop(settings.data_dir, rows_max=limits.batch_rows_max, report=report, wakeups=(stopped, *wakeups))
         with told_as_refusal(settings.data_dir, settings.limits.arena_mib):
@@ -301,18 +301,42 @@ def run_engine(
         loop.run(engine)
 
 
+def _read(config_dir: Path, settings: "ServerSettings") -> "Configuration":
+    """Reads the files of the analysts."""
+    from riskengine.engine.configuration import load_configuration
+    from riskengine.wire.pseudonyms import Pseudonyms, TagKey
+
+    return load_configuration(
+        config_dir,
+        limits=settings.limits.engine_limits(),
+        base_currency=settings.base_currency,
+        model_dir=settings.model_dir,
+        tag=Pseudonyms(TagKey.load(settings.tag_key_file)).tag,
+        now_us=SystemClock().now_us(),
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the engine process; returns its exit status."""
     parser = child_parser("riskengine.engine.loop", "The engine process.")
     parser.add_argument("--shorter-history", action="store_true", help="begin with what a trimmed journal holds")
+    parser.add_argument("--resume", action="store_true", help="go on with the configuration that decided last")
     given = parser.parse_args(arguments)
     wakeups = (sys.stdin.fileno(),) if given.supervised else ()
-    return run_child(
-        "engine",
-        lambda: run_engine(
-            given.config_dir, report=report_line, wakeups=wakeups, shorter_history=given.shorter_history
-        ),
-    )
+
+    def run() -> None:
+        from riskengine.settings import settings_for
+
+        run_engine(
+            given.config_dir,
+            settings_for(given.config_dir, given.settings),
+            report=report_line,
+            wakeups=wakeups,
+            shorter_history=given.shorter_history,
+            resume=given.resume,
+        )
+
+    return run_child("engine", run)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def configure_logging(name: str, level: int = logging.INFO) -> None:
 
 
 def child_parser(module: str, description: str) -> argparse.ArgumentParser:
-    """Returns a parser of what every child is given: ``CONFIG_DIR [--supervised]``.
+    """Returns a parser of what every child is given: ``CONFIG_DIR [--settings JSON] [--supervised]``.
 
     Args:
         module: What ``python -m`` runs.
@@ -62,6 +62,7 @@ def child_parser(module: str, description: str) -> argparse.ArgumentParser:
     """
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     parser.add_argument("config_dir", type=Path, help="the folder of server.yaml")
+    parser.add_argument("--settings", metavar="JSON", help="in place of server.yaml, see `riskengine.settings`")
     parser.add_argument("--supervised", action="store_true", help="stop when stdin ends")
     return parser
 

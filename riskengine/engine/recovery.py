@@ -11,12 +11,15 @@ Called by `engine.engine`; `lab` and `cli` use `engine.rebuild` instead.
 import logging
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from riskengine.clock import monotonic_ns
 from riskengine.engine.activation import SEMANTICS, Activation, keep_model
+from riskengine.engine.active import ACTIVE_NAME, keep_active
+from riskengine.engine.ahead import read_ahead
 from riskengine.engine.configuration import Configuration
 from riskengine.engine.origin import Origin, find_origin, sound_headers
 from riskengine.engine.pipeline import Pipeline, Timings
@@ -106,7 +109,7 @@ def open_journal(
     lock = lock_data_dir(data_dir)
     try:
         if not journal_exists(data_dir):
-            _require_no_snapshot(data_dir)
+            _require_new(data_dir)
             writer = JournalWriter.create(data_dir, journal_id=new_journal_id, segment_bytes=segment_bytes)
             journaled = Journaled(writer, lock)
             state = State(configuration.features, limits)
@@ -192,27 +195,28 @@ def _fold(data_dir: Path, pipeline: Pipeline, origin: Origin, on_progress: Progr
     logger.info("recovery folds the journal from sequence %d on", first + 1)
     reader = JournalReader(data_dir, start=origin.anchor)
     last, names = origin.activation, dict(origin.names)
-    for item in reader:
-        if isinstance(item, Activated):
-            last = Activation.read(item)
-            names[last.revision] = last.names
-            continue
-        fold_commits(pipeline, item)
-        if on_progress:
-            on_progress(*reader.progress())
+    with closing(read_ahead(reader)) as items:
+        for item, progress in items:
+            if isinstance(item, Activated):
+                last = Activation.read(item)
+                names[last.revision] = last.names
+                continue
+            fold_commits(pipeline, item)
+            if on_progress:
+                on_progress(*progress)
     took_s, count = (monotonic_ns() - started_ns) / 1e9, origin.state.sequence - first
     logger.info("recovered sequence %d: %d events folded in %.1f s", origin.state.sequence, count, took_s)
     return _Recovered(origin.state, reader.tail, last, names, 1)
 
 
-def _require_no_snapshot(data_dir: Path) -> None:
-    """Raises StartRefused where snapshots tell of a journal that is gone."""
-    paths = snapshot_paths(data_dir)
-    if paths:
+def _require_new(data_dir: Path) -> None:
+    """Raises StartRefused where a snapshot or an activation tells of a journal that is gone."""
+    witnesses = [*snapshot_paths(data_dir), *(path for path in [data_dir / ACTIVE_NAME] if path.exists())]
+    if witnesses:
         raise StartRefused(
-            f"there is no journal in {data_dir}, but {paths[0]} tells of one; restore the journal from a copy, or, to begin "
-            "anew without what was there, move the folder of snapshots away",
-            metadata={"file": str(paths[0])},
+            f"there is no journal in {data_dir}, but {witnesses[0]} tells of one; restore the journal from a copy, or, to "
+            f"begin anew without what was there, move all of {data_dir} away",
+            metadata={"file": str(witnesses[0])},
         )
 
 
@@ -235,6 +239,7 @@ def _activate(
     """Journals the configuration unless it is the one that decided last."""
     wanted = (configuration.content, SEMANTICS, since)
     if last is not None and (last.configuration, last.semantics, last.since) == wanted:
+        keep_active(data_dir, last)
         return configuration.with_revision(last.revision)
     revision = last.revision + 1 if last else 1
     active = configuration.with_revision(revision)
@@ -243,4 +248,5 @@ def _activate(
     journaled.writer.append_activation(revision, activation.content())
     journaled.writer.sync()
     journaled.catalog.append(activation.names)
+    keep_active(data_dir, activation)
     return active

@@ -32,7 +32,7 @@ from riskengine.engine.loop import load_kernels
 from riskengine.engine.process import EXIT_DONE, Report, child_parser, report_line, run_child
 from riskengine.errors import StartRefused
 from riskengine.journal.reader import journal_exists
-from riskengine.settings import load_settings
+from riskengine.settings import ServerSettings, settings_for
 
 LOCK_NAME: Final = "follower.lock"
 NICENESS: Final = 10
@@ -69,18 +69,17 @@ class Waiter:
             raise SystemExit(EXIT_DONE)
 
 
-def run_follower(config_dir: Path, *, report: Report, wakeups: tuple[int, ...] = ()) -> None:
+def run_follower(settings: ServerSettings, *, report: Report, wakeups: tuple[int, ...] = ()) -> None:
     """Follows the journal of a configuration until a wakeup.
 
     Args:
-        config_dir: The folder of server.yaml.
+        settings: server.yaml.
         report: Told each stage.
         wakeups: Descriptors whose readiness stops it.
 
     Raises:
         ConfigError, StartRefused, JournalCorrupt: It cannot follow.
     """
-    settings = load_settings(config_dir / "server.yaml")
     step_back()
     lock = lock_follower(settings.data_dir)
     try:
@@ -138,7 +137,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the follower process; returns its exit status."""
     given = child_parser("riskengine.follower.loop", "The follower process.").parse_args(arguments)
     wakeups = (sys.stdin.fileno(),) if given.supervised else ()
-    return run_child("follower", lambda: run_follower(given.config_dir, report=report_line, wakeups=wakeups))
+    return run_child(
+        "follower",
+        lambda: run_follower(settings_for(given.config_dir, given.settings), report=report_line, wakeups=wakeups),
+    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -32,7 +31,7 @@ from grpc_health.v1.health import aio as health_aio
 from riskengine.clock import SystemClock
 from riskengine.engine.process import Report, child_parser, report_line, run_child
 from riskengine.errors import InternalFault, StartRefused
-from riskengine.settings import FrontSettings, ServerSettings, load_settings
+from riskengine.settings import ServerSettings, settings_for
 from riskengine.wire.pseudonyms import TagKey
 
 from .addresses import check_plaintext
@@ -244,10 +243,8 @@ class Front:
 
 
 async def run_front(
-    config_dir: Path,
+    settings: ServerSettings,
     *,
-    listen: str | None = None,
-    front: FrontSettings | None = None,
     shared_port: bool = False,
     report: Report = report_line,
     supervised: bool = False,
@@ -256,9 +253,7 @@ async def run_front(
     """Serves until SIGTERM, SIGINT or, supervised, the end of stdin; then drains.
 
     Args:
-        config_dir: The folder of server.yaml.
-        listen: HOST:PORT in place of that of server.yaml.
-        front: Bounds and paces in place of those of server.yaml.
+        settings: server.yaml.
         shared_port: Whether other fronts of this server listen on the port, too.
         report: Told each stage.
         supervised: Whether stdin is the supervisor's pipe.
@@ -268,9 +263,6 @@ async def run_front(
         ConfigError, StartRefused: It cannot start.
         InternalFault: It cannot go on; the log says why beside this incident id.
     """
-    settings = load_settings(config_dir / "server.yaml")
-    if front is not None:
-        settings = settings.model_copy(update={"front": front})
     key = TagKey.load(settings.tag_key_file)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -284,7 +276,7 @@ async def run_front(
         stop.set()
 
     running = Front(settings, key, report=report, on_incident=end_with, wrap=wrap)
-    address = await running.start(settings.listen if listen is None else listen, shared_port=shared_port)
+    address = await running.start(settings.listen, shared_port=shared_port)
     report("listening", address=address)
     gc.collect()
     gc.freeze()
@@ -313,10 +305,6 @@ def run_loop(main: Any) -> None:
 def main(arguments: list[str] | None = None, *, wrap: Wrap = lambda servicer: servicer) -> int:
     """Runs the front process; returns its exit status."""
     parser = child_parser("riskengine.server.app", "A front process.")
-    parser.add_argument("--listen", help="HOST:PORT in place of that of server.yaml")
-    parser.add_argument(
-        "--front", type=FrontSettings.model_validate_json, help="the section `front` of server.yaml, as JSON"
-    )
     parser.add_argument(
         "--shared-port", action="store_true", help="other fronts of this server listen on the port, too"
     )
@@ -325,9 +313,7 @@ def main(arguments: list[str] | None = None, *, wrap: Wrap = lambda servicer: se
         "front",
         lambda: run_loop(
             run_front(
-                given.config_dir,
-                listen=given.listen,
-                front=given.front,
+                settings_for(given.config_dir, given.settings),
                 shared_port=given.shared_port,
                 supervised=given.supervised,
                 wrap=wrap,

@@ -1,8 +1,7 @@
 """The front's side of the link: rows out, replies in, and whether the engine is there.
 
 Rows of single calls are gathered into one frame. A lone call is sent in the next turn of the event loop; while calls
-overlap, a frame waits up to `pace_ms` or `group_rows_max` rows (ADR 1 has the measurement). A batch is a frame of its
-own.
+overlap, a frame waits for more, up to `group_rows_max` rows (`pacing` says how long). A batch is a frame of its own.
 
 INVARIANTS: a row is in at most one frame and is never sent twice; a reply goes to the call whose row it answers, by the
 number of the frame and the order within it, and a decision that names another request ends the link; when the link
@@ -41,6 +40,7 @@ from riskengine.settings import FrontSettings
 from riskengine.types import LAYOUT_VERSION
 
 from .connection import Connection, OnIncident
+from .pacing import Pacer
 from .waiting import Many, NotSent, Reply, Singles, key_of, keys_of
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,6 @@ class EngineClient:
         on_incident: OnIncident,
     ) -> None:
         self._data_dir = data_dir
-        self._pace_s = front.pace_ms / 1000
         self._group_rows_max = min(front.group_rows_max, FRAME_ROWS_MAX)
         self._silence_s = silence_s
         self._on_state = on_state
@@ -88,7 +87,9 @@ class EngineClient:
         self._link: Connection | None = None
         self._frame = bytearray(HEADER_BYTES + self._group_rows_max * EVENT_BYTES)
         self._calls: list[tuple[asyncio.Future[Reply], float, bytes]] = []
-        self._flush_scheduled = False
+        self._pacer = Pacer(
+            self._loop, pace_s=front.pace_ms / 1000, pace_max_s=front.pace_max_ms / 1000, flush=self._flush
+        )
         self._last_row_count = 1
         self._number = 0
         self._waiting: dict[int, Singles | Many] = {}
@@ -143,13 +144,8 @@ class EngineClient:
         calls.append((future, deadline_s, key_of(row)))
         if len(calls) >= self._group_rows_max:
             self._flush()
-        elif not self._flush_scheduled:
-            self._flush_scheduled = True
-            lone = not self._waiting and self._last_row_count == 1
-            if lone or not self._pace_s:
-                self._loop.call_soon(self._flush_now)
-            else:
-                self._loop.call_later(self._pace_s, self._flush_now)
+        elif len(calls) == 1:
+            self._pacer.row_came(lone=not self._waiting and self._last_row_count == 1)
         return future
 
     def submit_batch(
@@ -205,10 +201,6 @@ class EngineClient:
         self._expect(Many(future, keys, deadline_s, on_settled))
         self._send(frame)
         return future
-
-    def _flush_now(self) -> None:
-        self._flush_scheduled = False
-        self._flush()
 
     def _flush(self) -> None:
         """Sends the frame of single calls, if there is any."""

@@ -8,8 +8,7 @@ INVARIANTS: nothing that happens to it raises anything here; every end is logged
 """
 
 import logging
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from riskengine.clock import Clock
@@ -30,7 +29,7 @@ class Following:
     """The follower of one server.
 
     Args:
-        config_dir: The folder of server.yaml.
+        arguments: Of the process, see `engine.process.child_parser`.
         clock: For the pauses.
         on_stage: Told what it says, as by `Supervisor`.
         module: What runs.
@@ -38,13 +37,13 @@ class Following:
 
     def __init__(
         self,
-        config_dir: Path,
+        arguments: Sequence[str],
         *,
         clock: Clock,
         on_stage: Callable[[str, dict[str, Any]], None],
         module: str = MODULE,
     ) -> None:
-        self._config_dir = config_dir
+        self._arguments = list(arguments)
         self._clock = clock
         self._on_stage = on_stage
         self._module = module
@@ -72,7 +71,7 @@ class Following:
         if self._child is None:
             if ready and self._clock.monotonic_us() >= self._start_at_us:
                 self._started_us = self._clock.monotonic_us()
-                self._child = Child(FOLLOWER, self._module, [str(self._config_dir)])
+                self._child = Child(FOLLOWER, self._module, self._arguments)
             return
         self._hear(self._child)
         if self._child.status is not None:

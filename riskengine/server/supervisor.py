@@ -8,9 +8,10 @@
 Memory: engine and follower each hold a state of the size that the limits of server.yaml allow; without the follower it is
 one, restarts fold the whole journal, and nothing of it is ever given up.
 
-INVARIANTS: one thread, no gRPC; a child that says it must not start (`refused`) is not started again, and its reason is
-raised here (`engine.process.refused`): a ConfigError with its problems, anything else as a StartRefused with the message
-and the reason it had there; nothing is left running when `stop` returns.
+INVARIANTS: one thread, no gRPC; the configuration is read at the start alone, and whoever is started again goes on under
+what decided before, whatever an editor has saved meanwhile; a child that says it must not start (`refused`) is not started
+again, and its reason is raised here (`engine.process.refused`): a ConfigError with its problems, anything else as a
+StartRefused with the message and the reason it had there; nothing is left running when `stop` returns.
 
 Called by `cli.serve`, which `demo` runs as a process; by benchmarks and tests.
 """
@@ -28,7 +29,7 @@ from riskengine.clock import SystemClock
 from riskengine.engine.process import refused
 from riskengine.errors import RiskEngineError, StartRefused
 from riskengine.journal.directory import check_free
-from riskengine.settings import FrontSettings, ServerSettings, load_settings
+from riskengine.settings import FrontSettings, load_settings
 
 from .addresses import check_plaintext, reserve
 from .following import FOLLOWER, Following
@@ -80,18 +81,21 @@ class Supervisor:
         shorter_history: bool = False,
     ) -> None:
         self._config_dir = config_dir
-        self._settings: ServerSettings = load_settings(config_dir / "server.yaml")
-        self._front = front or self._settings.front
+        settings = load_settings(config_dir / "server.yaml")
+        self._settings = settings.model_copy(
+            update={"front": front or settings.front, "listen": settings.listen if listen is None else listen}
+        )
+        self.address = self._settings.listen
         self._on_stage = on_stage or (lambda _name, _stage: None)
         self._front_module = front_module
         self._clock = SystemClock()
-        self._following = Following(config_dir, clock=self._clock, on_stage=self._on_stage) if follower else None
+        self._following = Following(self._arguments(), clock=self._clock, on_stage=self._on_stage) if follower else None
         self._shorter_history = shorter_history
+        self._has_served = False
         self._children: dict[str, Child] = {}
         self._crashes_us: dict[str, deque[int]] = {}
         self._reserved: socket.socket | None = None
         self._started_us = 0
-        self.address = self._settings.listen if listen is None else listen
         self.ready_after_s = 0.0
 
     @property
@@ -120,7 +124,7 @@ class Supervisor:
                 journal or a model that is damaged; `reason` tells them apart. Nothing is left running.
             ConfigError, CrashLoop: Likewise.
         """
-        check_plaintext(self.address, allowed=self._front.plaintext_anywhere)
+        check_plaintext(self.address, allowed=self._settings.front.plaintext_anywhere)
         self._started_us = self._clock.monotonic_us()
         self.address, self._reserved = reserve(self.address, shared=self._settings.fronts > 1)
         try:
@@ -168,7 +172,8 @@ class Supervisor:
         if self._following:
             self._following.ask_to_stop()
         fronts = [name for name in self._children if name != ENGINE]
-        limit_s = (self._front.drain_notice_ms + self._front.drain_max_ms) / 1000 + FRONT_STOP_SLACK_S
+        front = self._settings.front
+        limit_s = (front.drain_notice_ms + front.drain_max_ms) / 1000 + FRONT_STOP_SLACK_S
         for names, timeout_s in ((fronts, limit_s), ([ENGINE], ENGINE_STOP_S)):
             children = [self._children.pop(name) for name in names if name in self._children]
             for child in children:
@@ -189,13 +194,17 @@ class Supervisor:
     def _launch(self, name: str) -> None:
         if name == ENGINE:
             shorter = ["--shorter-history"] if self._shorter_history else []
-            child = Child(name, "riskengine.engine.loop", [str(self._config_dir), *shorter])
+            resume = ["--resume"] if self._has_served else []
+            child = Child(name, "riskengine.engine.loop", [*self._arguments(), *shorter, *resume])
         else:
             shared = ["--shared-port"] if self._settings.fronts > 1 else []
-            front = ["--front", self._front.model_dump_json()]
-            arguments = [str(self._config_dir), "--listen", self.address, *front, *shared]
-            child = Child(name, self._front_module, arguments)
+            child = Child(name, self._front_module, [*self._arguments(), *shared])
         self._children[name] = child
+
+    def _arguments(self) -> list[str]:
+        """Returns what every child is given; each is told the settings of this start, whenever it starts."""
+        settings = self._settings.model_copy(update={"listen": self.address})
+        return [str(self._config_dir), "--settings", settings.model_dump_json()]
 
     def _listen_to(self, child: Child) -> None:
         for stage in child.read_stages():
@@ -203,6 +212,8 @@ class Supervisor:
                 raise refused(stage)
             if "address" in stage:
                 self.address = stage["address"]  # With the port that was free, for the next start of a front.
+            if child.name == ENGINE and stage["stage"] == "serving":
+                self._has_served = True
             self._on_stage(child.name, stage)
 
     def _bury(self, name: str, child: Child) -> None:

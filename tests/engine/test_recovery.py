@@ -194,10 +194,13 @@ def test_snapshot_ahead_of_the_journal_refuses_the_start(data: Path, rules_only:
 
 
 def test_lost_journal_is_not_begun_anew(data: Path, rules_only: Configuration) -> None:
-    """Goal: F30, a disk that is gone is told. Method: remove the journal, keep the snapshots."""
+    """Goal: F30, a disk that is gone is told. Method: remove the journal, keep the snapshots, then the activation alone."""
     shutil.rmtree(data / "journal")
 
     with pytest.raises(StartRefused, match=r"there is no journal in .* but .*0000000000001200.snapshot tells of one"):
+        open_engine(data, rules_only)
+    shutil.rmtree(data / "snapshots")
+    with pytest.raises(StartRefused, match=r"there is no journal in .* but .*active.json tells of one"):
         open_engine(data, rules_only)
     assert not (data / "journal").exists()
 

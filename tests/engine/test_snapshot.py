@@ -22,7 +22,7 @@ from riskengine.engine.snapshot.format import HEADER_BYTES
 from riskengine.engine.state import State
 from tests.engine.conftest import LIMITS
 from tests.engine.journals import fill, requests, take_snapshot
-from tests.journal.disks import FaultyDisk
+from tests.journal.disks import FaultyDisk, Inode, SimulatedDisk
 
 FILES = ("allocate", "write", "sync_data", "sync_file", "replace", "sync_folder")
 
@@ -158,3 +158,38 @@ def test_leftovers_of_a_killed_writer_are_removed(written: Path, tmp_path: Path)
     assert 1 == discard_partial(folder)
     assert [snapshot_of(written).name] == [path.name for path in (folder / "snapshots").iterdir()]
     assert 0 == discard_partial(folder)
+
+
+def test_power_loss_at_any_step_leaves_the_old_or_the_new_one(
+    written: Path, rules_only: Configuration, tmp_path: Path
+) -> None:
+    """Goal: F2, F3, F4: what has the name is whole. Method: a simulated disk that loses power behind each call, thrice.
+
+    The disk holds an older snapshot; after each loss that or the new one is there, every byte of them proved.
+    """
+    old = snapshot_of(written).read_bytes()
+    disk = SimulatedDisk()
+    folder = written / "snapshots"
+    disk.entries[folder / "0000000000000100.snapshot"] = Inode(bytearray(old), bytearray(old))
+    disk.durable_entries = dict(disk.entries)
+    generator = np.random.Generator(np.random.PCG64(7))
+    seen: list[list[str]] = []
+
+    def look(_: str) -> None:
+        for _trial in range(3):
+            after = disk.after_power_loss(generator)
+            names = sorted(path.name for path in after.entries if path.suffix == ".snapshot")
+            seen.append(names)
+            for path, inode in after.entries.items():
+                if path.suffix == ".snapshot" and bytes(inode.cache) != old:
+                    copy = tmp_path / path.name
+                    copy.write_bytes(inode.cache)
+                    check_snapshot(copy)
+
+    disk.on_call = look
+    path = take_snapshot(written, rules_only, disk=disk)
+
+    assert bytes(disk.entries[path].cache) == old
+    assert all("0000000000000100.snapshot" in names for names in seen)
+    assert path.name in seen[-1]
+    assert path.name not in seen[0]

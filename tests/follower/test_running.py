@@ -136,7 +136,7 @@ def test_crashes_of_the_follower_stop_nothing(tmp_path: Path) -> None:
     clock = Hand()
     stages: list[str] = []
     following = Following(
-        tmp_path,
+        [str(tmp_path)],
         clock=clock,
         on_stage=lambda _, stage: stages.append(stage["stage"]),
         module="riskengine.no_such_module",

@@ -19,7 +19,9 @@ from grpc_status import rpc_status
 from riskengine.engine.link import FrameKind, document_frame
 from riskengine.engine.process import EXIT_FAULT
 from riskengine.engine.sockets import listen
+from riskengine.errors import ConfigError
 from riskengine.server.client import RiskClient, reason_of
+from riskengine.server.supervisor import Supervisor
 from riskengine.settings import FrontSettings
 from riskengine.types import LAYOUT_VERSION
 from riskengine.v1 import decision_pb2
@@ -99,6 +101,28 @@ def test_decisions_survive_the_death_of_the_engine(fragile: Server) -> None:
     assert ["decision", "error"] == [result.WhichOneof("result") for result in batch]
     assert restarted_s < 2
     assert first == fragile.raw("ScoreTransaction", request)
+
+
+def test_restarted_engine_goes_on_under_what_decided_before(tmp_path: Path) -> None:
+    """Goal: half an edit turns no crash into an outage. Method: break every file, kill engine and front, ask again."""
+    config_dir = write_config(tmp_path)
+    with serving(config_dir) as server:
+        before = server.calls.ScoreTransaction(score_request(), timeout=5).decision
+        for file in config_dir.glob("*.yaml"):
+            file.write_text("half: [an edit")
+        for name in ("engine", "front"):
+            old = server.supervisor.pid_of(name)
+            os.kill(old, signal.SIGKILL)
+            while server.supervisor.pid_of(name) == old:
+                time.sleep(0.01)
+        server.client.wait_serving(30)
+        after = server.calls.ScoreTransaction(score_request(), timeout=5).decision
+
+    assert before.recorded
+    assert after.recorded
+    assert (before.policy, before.policy_revision) == (after.policy, after.policy_revision)
+    with pytest.raises(ConfigError):
+        Supervisor(config_dir)
 
 
 def test_beyond_the_bound_calls_are_shed_at_once(fragile: Server) -> None:

@@ -13,7 +13,7 @@ import pytest
 from riskengine.errors import BundleError, ConfigError, StartRefused
 from riskengine.server.addresses import check_plaintext, reserve
 from riskengine.server.supervisor import CrashLoop, Supervisor
-from riskengine.settings import FrontSettings
+from riskengine.settings import FrontSettings, load_settings
 from tests.server.running import SETTINGS, Server, score_request, write_config
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
@@ -107,9 +107,10 @@ def test_second_server_on_a_port_is_refused(server: Server, tmp_path: Path) -> N
 
 def test_front_itself_refuses_a_taken_port(server: Server, tmp_path: Path) -> None:
     """Goal: SO_REUSEPORT is off. Method: a front without a supervisor on the same port."""
-    command = [sys.executable, "-m", "riskengine.server.app", str(write_config(tmp_path))]
+    config_dir = write_config(tmp_path)
+    settings = load_settings(config_dir / "server.yaml").model_copy(update={"listen": server.supervisor.address})
     ended = subprocess.run(
-        [*command, "--listen", server.supervisor.address],
+        [sys.executable, "-m", "riskengine.server.app", str(config_dir), "--settings", settings.model_dump_json()],
         capture_output=True,
         text=True,
         cwd=ROOT,
