@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from riskengine.durable import make_folder
 from riskengine.engine.activation import SEMANTICS
 from riskengine.engine.rebuild import state_before
 from riskengine.errors import BackupUnusable
@@ -68,7 +69,7 @@ def back_up(data_dir: Path, target: Path, *, on_progress: Progress = lambda *_: 
     """
     if target.exists() and any(target.iterdir()):
         raise BackupUnusable(f"{target} is not empty; name a new folder")
-    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(target)
     for attempt in range(1, TRIES + 1):
         try:
             extent = _copy(data_dir, target, on_progress)

@@ -9,7 +9,6 @@ Called by `engine.recovery`, `engine.rebuild`, `engine.snapshot`, the follower a
 """
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass, fields
 from hashlib import blake2b
@@ -18,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from riskengine.durable import make_folder, sync_path
 from riskengine.engine.configuration import Configuration, configuration_from_content
 from riskengine.engine.features import FeatureSet
 from riskengine.jit import semantics_id, sources_digest
@@ -172,17 +172,11 @@ def keep_model(data_dir: Path, configuration: Configuration) -> None:
     target = folder / configuration.model.bundle.revision
     if target.is_dir():
         return
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_folder(folder)
     partial = folder / f".{target.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(configuration.model_path, partial)
     for file in (*partial.iterdir(), partial):
-        _sync(file)
+        sync_path(file)
     partial.rename(target)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+    sync_path(folder)

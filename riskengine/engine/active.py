@@ -10,17 +10,16 @@ INVARIANTS: it is written after the activation is durable in the journal, whole 
 
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Final
 
+from riskengine.durable import replace_file
 from riskengine.engine.activation import MODELS_FOLDER, Activation
 from riskengine.engine.configuration import Configuration, configuration_from_content
 
 logger = logging.getLogger(__name__)
 
 ACTIVE_NAME: Final = "active.json"
-PARTIAL_NAME: Final = "active.tmp"
 
 
 def keep_active(data_dir: Path, activation: Activation) -> None:
@@ -34,18 +33,9 @@ def keep_active(data_dir: Path, activation: Activation) -> None:
         OSError: It cannot be written.
     """
     text = json.dumps(activation.document(), separators=(",", ":")).encode()
-    path, partial = data_dir / ACTIVE_NAME, data_dir / PARTIAL_NAME
-    if path.is_file() and path.read_bytes() == text:
-        return
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-    partial.replace(path)
-    folder = os.open(data_dir, os.O_RDONLY | os.O_CLOEXEC)
-    os.fsync(folder)
-    os.close(folder)
+    path = data_dir / ACTIVE_NAME
+    if not (path.is_file() and path.read_bytes() == text):
+        replace_file(path, text)
 
 
 def resumed_configuration(data_dir: Path) -> Configuration | None:

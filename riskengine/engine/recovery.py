@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from riskengine.clock import monotonic_ns
+from riskengine.durable import make_folder
 from riskengine.engine.activation import SEMANTICS, Activation, keep_model
 from riskengine.engine.active import ACTIVE_NAME, keep_active
 from riskengine.engine.ahead import read_ahead
@@ -28,6 +29,7 @@ from riskengine.engine.snapshot import SnapshotHeader, snapshot_paths
 from riskengine.engine.state import State
 from riskengine.errors import StartRefused
 from riskengine.journal.directory import lock_data_dir
+from riskengine.journal.format import ACTIVATION_BYTES_MAX
 from riskengine.journal.reader import Activated, Commits, JournalReader, Tail, journal_exists, segments
 from riskengine.journal.writer import JournalWriter
 from riskengine.limits import EngineLimits
@@ -103,7 +105,7 @@ def open_journal(
 ) -> tuple[Journaled, Configuration, State]:
     """Opens a data directory; see `Engine.open`."""
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(data_dir)
     except OSError as error:
         raise StartRefused(f"data directory {data_dir} cannot be made: {error.strerror}") from error
     lock = lock_data_dir(data_dir)
@@ -171,6 +173,8 @@ def _recover(
             # What a trimmed journal does not tell any more, the snapshot does, whatever its state is worth.
             origin = replace(origin, activation=newest.activation, names=newest.names)
         found = _fold(data_dir, Pipeline(configuration, origin.state, limits), origin, on_progress)
+        if found.last is None and not found.state.sequence:
+            return found  # Its engine ended before it had journaled what decides.
         if found.last is None:
             raise StartRefused(
                 f"the journal in {data_dir} tells of no activation; restore its earlier files from a copy"
@@ -245,8 +249,20 @@ def _activate(
     active = configuration.with_revision(revision)
     keep_model(data_dir, active)
     activation = Activation(journaled.writer.next_sequence, revision, active.content, active.names(), SEMANTICS, since)
-    journaled.writer.append_activation(revision, activation.content())
-    journaled.writer.sync()
+    _append(journaled.writer, activation)
     journaled.catalog.append(activation.names)
     keep_active(data_dir, activation)
     return active
+
+
+def _append(writer: JournalWriter, activation: Activation) -> None:
+    """Journals an activation; raises StartRefused for one that is larger than a segment."""
+    content = activation.content()
+    try:
+        writer.append_activation(activation.revision, content)
+    except ValueError:
+        raise StartRefused(
+            f"the configuration takes {len(content)} bytes, lists included, which is more than one file of the journal holds "
+            f"or than {ACTIVATION_BYTES_MAX}; set journal_segment_mib in server.yaml higher, or shorten the lists"
+        ) from None
+    writer.sync()

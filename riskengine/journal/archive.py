@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from riskengine.durable import make_folder
 from riskengine.errors import JournalCorrupt, RiskEngineError
 
 from .disk import OsDisk
@@ -76,7 +77,7 @@ def archive(
     scan = Scan(OsDisk(), data_dir)
     journal_id = scan.first_header()[0].journal_id
     found = segments(data_dir)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder)
     _require_own_folder(folder, journal_id)
     sums = _read_sums(folder)
     closed, opened = found[:-1], found[-1]

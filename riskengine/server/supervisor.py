@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from riskengine.clock import SystemClock
+from riskengine.durable import make_folder
 from riskengine.engine.process import refused
 from riskengine.errors import RiskEngineError, StartRefused
 from riskengine.journal.directory import check_free
@@ -237,7 +238,7 @@ class Supervisor:
 def _check_data_dir(data_dir: Path) -> None:
     """Makes the folder if need be, and refuses it while another engine holds it: fronts would reach that one."""
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(data_dir)
     except OSError as error:
         raise StartRefused(f"data directory {data_dir} cannot be made: {error.strerror}") from None
     check_free(data_dir)

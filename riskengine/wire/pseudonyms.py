@@ -20,6 +20,7 @@ from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, Final
 from unicodedata import normalize
 
+from riskengine.durable import sync_path
 from riskengine.errors import StartRefused
 from riskengine.types import ENTITIES
 
@@ -93,6 +94,7 @@ class TagKey:
             file.write(secret)
             file.flush()
             os.fsync(file.fileno())
+        sync_path(path.absolute().parent)
         return cls(secret)
 
     @property

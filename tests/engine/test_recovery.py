@@ -193,6 +193,13 @@ def test_snapshot_ahead_of_the_journal_refuses_the_start(data: Path, rules_only:
     assert "1601" == refused.value.metadata["sequence"]
 
 
+def test_configuration_larger_than_a_segment_is_told(tmp_path: Path, rules_only: Configuration) -> None:
+    """Goal: an operator knows what to raise. Method: segments of 16 KiB; nothing but an empty journal is left."""
+    with pytest.raises(StartRefused, match=r"the configuration takes \d+ bytes.* set journal_segment_mib"):
+        Engine.open(tmp_path, rules_only, limits=LIMITS, segment_bytes=16 << 10)
+    Engine.open(tmp_path, rules_only, limits=LIMITS, segment_bytes=1 << 20).close()
+
+
 def test_lost_journal_is_not_begun_anew(data: Path, rules_only: Configuration) -> None:
     """Goal: F30, a disk that is gone is told. Method: remove the journal, keep the snapshots, then the activation alone."""
     shutil.rmtree(data / "journal")

@@ -10,7 +10,7 @@ VALUE = "card-4f0c2a"
 
 
 def test_f21_unexpected_exception_is_logged_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
-    """Goal: no caller's value in a log or in a reply. Method: an error that quotes one; the place is told, the text not."""
+    """Goal: F21, no caller's value in a log or in a reply. Method: an error that quotes one; the place is told, the text not."""
     with caplog.at_level(logging.DEBUG):
         try:
             raise ValueError(VALUE)
