@@ -56,7 +56,7 @@ def take_snapshot(folder: Path, *, every_events: int) -> float:
     follower = Follower(
         folder,
         snapshots=SnapshotSettings(every_events=every_events),
-        retention=RetentionSettings(),
+        retention=RetentionSettings(journal_days=3_650),
         clock=SystemClock(),
         report=lambda *_, **__: None,
     )

@@ -42,6 +42,8 @@ from .tail import Tail
 logger = logging.getLogger(__name__)
 
 Report = Callable[..., None]
+REMOVAL_PAUSE_BYTES: Final = 32 << 20
+"""The pause between two removals, as if so much had been written."""
 RETRY_US: Final = 60 * US_PER_SECOND
 RETENTION_EVERY_US: Final = 3_600 * US_PER_SECOND
 TOLD_EVERY_US: Final = 5 * US_PER_SECOND
@@ -261,7 +263,9 @@ class Follower:
 
     def _remove(self, headers: Iterable[SnapshotHeader]) -> None:
         gone = list(headers)
-        for header in gone:
+        for index, header in enumerate(gone):
+            if index:
+                self._pause(REMOVAL_PAUSE_BYTES)  # A file system frees large files while the engine's syncs wait.
             header.path.unlink(missing_ok=True)
             logger.info("snapshot %s is not needed any more", header.path.name)
         self._headers = [each for each in self._headers if each not in gone]
