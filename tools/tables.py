@@ -35,9 +35,18 @@ ROWS: Final = (
     ("load", "server_p99_ms_64", "latency with 64 in flight, 99th percentile", "{:.1f} ms"),
     ("load", "front_cpu_us", "CPU of the front, one call", "{:.0f} µs"),
     ("load", "engine_cpu_us", "CPU of the engine, one call", "{:.0f} µs"),
-    ("load", "ready_s", "`serve` ready, kernels cached, short journal", "{:.1f} s"),
+    ("load", "frame_share", "share of the engine's time under load that commits cost beside their sync", "{:.0%}"),
+    ("load", "ready_s", "`serve` ready, kernels cached", "{:.1f} s"),
+    ("load", "ready_after_load_s", "… with the load's 130,000 events to fold", "{:.1f} s"),
     ("engine", "durable_events_per_s", "events folded, scored and made durable on one core", "{:,.0f}/s"),
     ("engine", "fold_only_events_per_s", "events folded on one core", "{:,.0f}/s"),
+    ("replay", "replay_events_per_s", "journaled decisions taken again, every bit compared, on one core", "{:,.0f}/s"),
+    ("recovery", "recovery_events_per_s", "events folded by a restart without a snapshot", "{:,.0f}/s"),
+    ("recovery", "open_with_snapshot_s", "… a restart after 280,000 events, with a snapshot", "{:.1f} s"),
+    ("snapshots", "p99_ms_between", "99th percentile at 250 calls/s, no snapshot being written", "{:.1f} ms"),
+    ("snapshots", "p99_ms_during", "… while one is being written", "{:.1f} ms"),
+    ("journal", "payment_1.bytes_per_event", "an event and its decision in the journal, committed alone", "{:.0f} B"),
+    ("journal", "payment_64.bytes_per_event", "… in groups of 64", "{:.0f} B"),
     ("forest", "kernel_one_row_us", "one row through 300 trees of depth 6", "{:.1f} µs"),
     ("forest", "ratio", "… against xgboost's inplace_predict, same bits", "{:.0f} times faster"),
     ("simulate", "million_events_s", "a million simulated events, written as Parquet", "{:.0f} s"),
@@ -67,7 +76,7 @@ def render(results: Path = RESULTS) -> str:
     machines, commits = set(), set()
     for name, figure, words, form in ROWS:
         line = newest(name, results)
-        value: Any = line and line["results"].get(figure)
+        value: Any = line and _figure(line["results"], figure)
         if line is None or value is None:
             continue
         told = form.format(value) + (f"; {against_bars(value)}" if (name, figure) == ("load", "ratio") else "")
@@ -78,6 +87,14 @@ def render(results: Path = RESULTS) -> str:
         commits.add(str(line["commit"]))
     measured_on = f"Machine: {'; '.join(sorted(machines))}. Commits: {', '.join(sorted(commits))}."
     return "\n".join([*lines, "", f"{measured_on} Medians of interleaved runs."])
+
+
+def _figure(results: dict[str, Any], path: str) -> Any:
+    """Returns a figure by its name, or by the dotted names of what it is part of; None where there is none."""
+    value: Any = results
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def main() -> int:

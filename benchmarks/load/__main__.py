@@ -13,6 +13,7 @@ journal and a client of our own looks at every verdict. Run as ``python -m bench
 import argparse
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -153,6 +154,9 @@ def _summary(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     summary["front_cpu_us"] = median(one["server_cpu_us"]["front"] for one in rounds)
     summary["engine_cpu_us"] = median(one["server_cpu_us"]["engine"] for one in rounds)
     summary["echo_cpu_us"] = median(one["echo_cpu_us"]["echo"] for one in rounds)
+    summary["frame_share"] = median(
+        one["engine"]["frame_ns"] / sum(one["engine"][f"{part}_ns"] for part in ENGINE_PARTS) for one in rounds
+    )
     summary["group_rows"] = median(one["engine"]["rows"] / one["engine"]["batches"] for one in rounds)
     for part in ENGINE_PARTS:
         summary[f"{part}_us"] = median(one["engine"][f"{part}_ns"] / one["engine"]["rows"] / 1000 for one in rounds)
@@ -160,7 +164,7 @@ def _summary(rounds: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def check(config_dir: Path, size: Size) -> dict[str, Any]:
-    """Starts the unchanged server on the same journal, looks at verdicts, measures the front's parts."""
+    """Starts the unchanged server on the same journal and on none, looks at verdicts, measures the front's parts."""
     with watched(config_dir, "riskengine.server.app") as supervisor:
         before = hello(config_dir)["counters"]["rows"]
         checked = verdicts.check_verdicts(supervisor.address, calls=size.checked_calls, in_flight=64)
@@ -169,8 +173,12 @@ def check(config_dir: Path, size: Size) -> dict[str, Any]:
         row = decision_row(config_dir, supervisor.address)
     settings = load_settings(config_dir / "server.yaml")
     costs = parts.measure_parts(settings, document["catalog"], row, calls=size.part_calls)
+    shutil.rmtree(settings.data_dir)
+    with watched(config_dir, "riskengine.server.app") as anew:
+        pass
     return {
-        "ready_s": supervisor.ready_after_s,
+        "ready_s": anew.ready_after_s,
+        "ready_after_load_s": supervisor.ready_after_s,
         "client_calls_per_s": checked.calls_per_s,
         "verdicts": checked.verdicts,
         **{f"{name}_us": cost for name, cost in costs.items()},
@@ -263,7 +271,7 @@ def show(console: Console, results: dict[str, Any]) -> None:
             f"{against_bars(results['ratio'])}; {results['group_rows']:.1f} rows a commit"
         )
         costs = ", ".join(f"{label} {results[f'{part}_us']:.1f}" for part, label in ENGINE_PARTS.items())
-        console.print(f"engine, us a row: {costs}")
+        console.print(f"engine, us a row: {costs}; the frame is {results['frame_share']:.0%} of it")
     costs = ", ".join(f"{name} {results[f'{name}_us']:.1f}" for name in ("parse", "tags", "validate", "link", "reply"))
     console.print(f"front, us a call, each alone: {costs}")
     counts = ", ".join(f"{count:,} {name}" for name, count in sorted(results["verdicts"].items()))
