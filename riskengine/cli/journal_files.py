@@ -1,6 +1,7 @@
 """`journal repair` and `journal archive`: the journal's files themselves."""
 
 import os
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -27,12 +28,14 @@ def journal_repair(
     What is valid up to the damage goes on as the journal. All files as they are stay in a folder of their own beside it.
     Before that, try to restore the file that is damaged from a backup or an archive: nothing is lost then.
     """
+    from riskengine.follower.loop import lock_follower
     from riskengine.journal.directory import lock_data_dir
     from riskengine.journal.repair import examine, repair
 
     data_dir = data_directory(directory)
-    lock = lock_data_dir(data_dir) if write else -1
-    try:
+    with ExitStack() as held:
+        for lock in (lock_data_dir, lock_follower) if write else ():  # Neither may read what is moved meanwhile.
+            held.callback(os.close, lock(data_dir))
         with step(f"Examining {data_dir}") as shown:
             plan = examine(data_dir)
             shown.say("damaged" if plan else "no damage")
@@ -48,9 +51,6 @@ def journal_repair(
             repair(data_dir, plan, broken=broken)
             ahead = _move_projections(data_dir, broken, plan.end.next_sequence)
             shown.say("read and proved")
-    finally:
-        if lock >= 0:
-            os.close(lock)
     out().print(f"The files as they were are in {broken}. Keep them.", markup=False, soft_wrap=True)
     if ahead:
         out().print(

@@ -150,16 +150,23 @@ def test_repair_writes_what_is_valid_and_keeps_the_rest_aside(command: Run, data
 
 
 def test_repair_waits_for_the_engine_to_stop(command: Run, data_dir: Path) -> None:
-    """Goal: never under a running engine. Method: hold the lock; looking is allowed, writing is not."""
+    """Goal: never under a running engine or follower. Method: hold each lock; looking is allowed, writing is not."""
     import os
+
+    from riskengine.follower.loop import lock_follower
 
     damage(data_dir, segment=2, offset=200)
     lock = lock_data_dir(data_dir)
     looked, wrote = command("journal", "repair", data_dir), command("journal", "repair", data_dir, "--write")
     os.close(lock)
+    lock = lock_follower(data_dir)
+    followed = command("journal", "repair", data_dir, "--write")
+    os.close(lock)
 
     assert (0, 1) == (looked.code, wrote.code)
     assert "in use by the engine" in wrote.err
+    assert 1 == followed.code
+    assert "has a follower already" in followed.err
     assert [] == list(data_dir.glob("journal.broken-*"))
 
 
