@@ -144,8 +144,8 @@ class EngineClient:
         calls.append((future, deadline_s, key_of(row)))
         if len(calls) >= self._group_rows_max:
             self._flush()
-        elif len(calls) == 1:
-            self._pacer.row_came(lone=not self._waiting and self._last_row_count == 1)
+        else:
+            self._pacer.row_came(lone=not self._waiting and self._last_row_count == 1, deadline_s=deadline_s)
         return future
 
     def submit_batch(

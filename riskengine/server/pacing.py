@@ -3,6 +3,7 @@
     lone        nothing else is under way: in the next turn of the event loop
     overlapping at the next look, `pace_ms` later, unless this thread was busy all the while
     busy        at a later look, `pace_max_ms` after the first row at most
+    hurried     at the next look, busy or not: a row has little time
 
 A front that is busy is what callers wait for: rows sent earlier would be answered earlier, but their replies would only join
 the queue of the event loop, while every frame costs both processes its fixed price (ADR 6 has the measurement). So the
@@ -20,6 +21,9 @@ from riskengine.clock import thread_used_s
 
 BUSY_SHARE: Final = 0.75
 """A thread that used the processor for this share of the time has no time to spare."""
+
+HURRY_PACES: Final = 4
+"""A call with less time than this many of the longest waits is not kept waiting."""
 
 
 class Pacer:
@@ -47,17 +51,21 @@ class Pacer:
         self._pace_max_s = pace_max_s
         self._flush = flush
         self._scheduled = False
+        self._hurried = False
         self._first_s = 0.0
         self._looked_s = 0.0
         self._used_s = used_s
         self._used_before_s = 0.0
 
-    def row_came(self, *, lone: bool) -> None:
+    def row_came(self, *, lone: bool, deadline_s: float) -> None:
         """Sees to it that the row is sent.
 
         Args:
             lone: Whether nothing else is under way.
+            deadline_s: When the row's call gives up, on the event loop's clock.
         """
+        if deadline_s - self._loop.time() < HURRY_PACES * self._pace_max_s:
+            self._hurried = True
         if self._scheduled:
             return
         self._scheduled = True
@@ -71,12 +79,12 @@ class Pacer:
     def _look(self) -> None:
         now_s, used_s = self._loop.time(), self._used_s()
         busy = used_s - self._used_before_s >= BUSY_SHARE * (now_s - self._looked_s)
-        if busy and now_s - self._first_s + self._pace_s <= self._pace_max_s:
+        if busy and not self._hurried and now_s - self._first_s + self._pace_s <= self._pace_max_s:
             self._looked_s, self._used_before_s = now_s, used_s
             self._loop.call_later(self._pace_s, self._look)
             return
         self._send()
 
     def _send(self) -> None:
-        self._scheduled = False
+        self._scheduled = self._hurried = False
         self._flush()

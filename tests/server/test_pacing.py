@@ -12,6 +12,7 @@ from riskengine.server.pacing import Pacer
 
 PACE_S = 0.001
 PACE_MAX_S = 0.008
+FAR_S = 1e9
 
 
 class Hand:
@@ -69,8 +70,8 @@ def test_nothing_to_wait_for_is_sent_in_the_next_turn(lone: bool, pace_s: float)
     hand = Hand()
     paced, sent = pacer(hand, pace_s=pace_s)
 
-    paced.row_came(lone=lone)
-    paced.row_came(lone=False)
+    paced.row_came(lone=lone, deadline_s=FAR_S)
+    paced.row_came(lone=False, deadline_s=FAR_S)
     assert not hand.timers
     hand.turn()
 
@@ -86,7 +87,7 @@ def test_wait_grows_with_the_work_of_the_thread(busy: float, after_s: float) -> 
     paced, sent = pacer(hand)
 
     for _ in range(2):
-        paced.row_came(lone=False)
+        paced.row_came(lone=False, deadline_s=FAR_S)
         began_s = hand.now_s
         while hand.timers:
             hand.turn(busy=busy)
@@ -95,17 +96,33 @@ def test_wait_grows_with_the_work_of_the_thread(busy: float, after_s: float) -> 
     assert 2 == len(sent)
 
 
+def test_row_with_little_time_is_sent_at_the_next_look() -> None:
+    """Goal: a short deadline is not lost to the wait. Method: a busy thread, a row without haste, one in haste, one more."""
+    hand = Hand()
+    paced, sent = pacer(hand)
+
+    paced.row_came(lone=False, deadline_s=FAR_S)
+    paced.row_came(lone=False, deadline_s=PACE_MAX_S)
+    hand.turn(busy=1.0)
+    paced.row_came(lone=False, deadline_s=FAR_S)
+    while hand.timers:
+        hand.turn(busy=1.0)
+
+    assert [PACE_S, PACE_S + PACE_MAX_S] == pytest.approx(sent, abs=PACE_S)
+    assert sent[0] == PACE_S
+
+
 @given(looks=st.lists(st.tuples(st.floats(0, 0.02), st.floats(0, 1)), min_size=8, max_size=8))
 def test_no_row_waits_longer_than_the_timers_lateness_and_the_longest_wait(looks: list[tuple[float, float]]) -> None:
     """Goal: a bound whatever the load. Method: timers that come late, any share of work; exactly one flush."""
     hand = Hand()
     paced, sent = pacer(hand)
-    paced.row_came(lone=False)
+    paced.row_came(lone=False, deadline_s=FAR_S)
     late_s = 0.0
 
     for late_now_s, busy in looks:
         if hand.timers:
-            paced.row_came(lone=False)
+            paced.row_came(lone=False, deadline_s=FAR_S)
             hand.turn(late_s=late_now_s, busy=busy)
             late_s += late_now_s
 
