@@ -130,7 +130,7 @@ def tables(
     start = Scan(OsDisk(), data_dir).segment_start(first)
     names = _names_before(data_dir, start)
     builder = TableBuilder()
-    reader = JournalReader(data_dir, start=start)
+    reader = JournalReader(data_dir, start=start, live=True)
     for item in reader:
         if isinstance(item, Activated):
             names[item.revision] = json.loads(item.content)["names"]

@@ -23,9 +23,8 @@ def journal_items(data_dir: Path, *, on_progress: Progress | None = None) -> Ite
     Raises:
         JournalCorrupt: The journal is damaged; what was yielded before is right.
     """
-    total_bytes = sum(file.stat().st_size for file in (data_dir / "journal").glob("*.journal"))
-    reader = JournalReader(data_dir)
+    reader = JournalReader(data_dir, live=True)
     for item in reader:
         yield item
         if on_progress:
-            on_progress(min(reader.frame_bytes, total_bytes), total_bytes)
+            on_progress(*reader.progress())

@@ -90,7 +90,7 @@ class Replay:
         self.report.first_sequence = first
         begun = state_before(self._data_dir, first)
         self._enter(begun)
-        reader = JournalReader(self._data_dir, start=begun.anchor)
+        reader = JournalReader(self._data_dir, start=begun.anchor, live=True)
         for item in reader:
             if isinstance(item, Activated):
                 later = Activation.read(item)
