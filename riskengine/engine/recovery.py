@@ -137,11 +137,15 @@ def fold_commits(pipeline: Pipeline, commits: Commits) -> None:
         pipeline: Its state is as of the command before.
         commits: The commands.
     """
+    pipeline.state.recent.remember(commits.events, commits.decisions)
+    _absorb(pipeline, commits)
+
+
+def _absorb(pipeline: Pipeline, commits: Commits) -> None:
+    """Folds journaled commands whose decisions are remembered; the two touch nothing in common."""
     state, rows_max = pipeline.state, pipeline.rows_max
     for first in range(0, len(commits.events), rows_max):
-        events = commits.events[first : first + rows_max]
-        pipeline.absorb(words(events))
-        state.recent.remember(events, commits.decisions[first : first + rows_max])
+        pipeline.absorb(words(commits.events[first : first + rows_max]))
     state.progress[PROGRESS_SEQUENCE] = commits.events["sequence"][-1]
     state.progress[PROGRESS_RECEIVED_US] = commits.events["received_time_us"][-1]
 
@@ -199,13 +203,13 @@ def _fold(data_dir: Path, pipeline: Pipeline, origin: Origin, on_progress: Progr
     logger.info("recovery folds the journal from sequence %d on", first + 1)
     reader = JournalReader(data_dir, start=origin.anchor)
     last, names = origin.activation, dict(origin.names)
-    with closing(read_ahead(reader)) as items:
+    with closing(read_ahead(reader, origin.state.recent)) as items:
         for item, progress in items:
             if isinstance(item, Activated):
                 last = Activation.read(item)
                 names[last.revision] = last.names
                 continue
-            fold_commits(pipeline, item)
+            _absorb(pipeline, item)
             if on_progress:
                 on_progress(*progress)
     took_s, count = (monotonic_ns() - started_ns) / 1e9, origin.state.sequence - first

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from riskengine.engine.ahead import read_ahead
+from riskengine.engine.recent import RecentDecisions
 from riskengine.errors import JournalCorrupt
-from riskengine.journal.reader import JournalReader
+from riskengine.journal.reader import Commits, JournalReader
 from riskengine.journal.scan import Scan
 from tests.journal import builders
 from tests.journal.disks import SimulatedDisk
 
 DATA_DIR = Path("data")
+RING = 64
 
 
 def journal() -> tuple[SimulatedDisk, list[builders.Item]]:
@@ -26,7 +28,7 @@ def journal() -> tuple[SimulatedDisk, list[builders.Item]]:
 
 def take(disk: SimulatedDisk, seen: list[builders.Item], *, leave_after: int | None = None) -> None:
     """Takes items, and leaves by an exception after some."""
-    with closing(read_ahead(JournalReader(DATA_DIR, disk=disk, chunk_rows_max=5))) as items:
+    with closing(read_ahead(JournalReader(DATA_DIR, disk=disk, chunk_rows_max=5), RecentDecisions(RING))) as items:
         for number, (item, _) in enumerate(items):
             if number == leave_after:
                 raise SystemExit(0)
@@ -38,7 +40,7 @@ def test_items_come_in_order_with_their_progress() -> None:
     disk, items = journal()
     threads, interval_s = threading.active_count(), sys.getswitchinterval()
 
-    told = list(read_ahead(JournalReader(DATA_DIR, disk=disk, chunk_rows_max=5)))
+    told = list(read_ahead(JournalReader(DATA_DIR, disk=disk, chunk_rows_max=5), RecentDecisions(RING)))
 
     assert items == builders.flat(item for item, _ in told)
     done = [progress[0] for _, progress in told]
@@ -72,3 +74,19 @@ def test_consumer_may_leave_at_any_time() -> None:
         assert items[: len(seen)] == seen
 
     assert threads == threading.active_count()
+
+
+def test_decisions_are_remembered_as_in_one_thread() -> None:
+    """Goal: the same ring, bit for bit. Method: remember while reading ahead, and after reading, item by item."""
+    disk, _ = journal()
+    ahead, after = RecentDecisions(RING), RecentDecisions(RING)
+    for _ in read_ahead(JournalReader(DATA_DIR, disk=disk, chunk_rows_max=5), ahead):
+        pass
+    for item in JournalReader(DATA_DIR, disk=disk, chunk_rows_max=7):
+        if isinstance(item, Commits):
+            after.remember(item.events, item.decisions)
+
+    assert {name: array.tolist() for name, array in after.arrays().items()} == {
+        name: array.tolist() for name, array in ahead.arrays().items()
+    }
+    assert after.arrays()["recent_decisions"].any()
