@@ -24,11 +24,11 @@ from riskengine.engine.kernels import (
     fold_events,
     tell_model,
 )
+from riskengine.engine.measuring import Features, Increments, Measuring, Valid
 from riskengine.engine.state import State
 from riskengine.enums import Kind, Stage, Verdict
 from riskengine.limits import EngineLimits
 from riskengine.types import DECISION_WORD, DECISION_WORDS, ENTITIES, EVENT_WORD, US_PER_SECOND, WordMatrix
-from riskengine.velocity.inputs import kernels as inputs
 
 _KIND: Final = EVENT_WORD["kind"]
 _SKIP: Final = EVENT_WORD["skip_stages"]
@@ -37,8 +37,6 @@ _MARGIN: Final = DECISION_WORD["margin"]
 _SCORE: Final = int(Kind.SCORE)
 _APPROVE: Final = int(Verdict.APPROVE)
 _MODEL: Final = int(Stage.MODEL)
-Features = npt.NDArray[np.float64]
-Valid = npt.NDArray[np.uint8]
 
 
 @dataclass(slots=True)
@@ -77,13 +75,7 @@ class Pipeline:
         self.timings = Timings()
         self.rows_max = rows = limits.batch_rows_max
         self._lateness_us = limits.lateness_max_s * US_PER_SECOND
-        features = configuration.features
-        self._features = np.zeros((rows, configuration.column_count))
-        self._valid = np.zeros((rows, configuration.column_count), np.uint8)
-        condition_count = max(1, len(features.velocity.conditions))
-        self._conditions = np.zeros((rows, condition_count))
-        self._conditions_valid = np.zeros((rows, condition_count), np.uint8)
-        self._increments = np.zeros((rows, max(1, len(features.velocity.measures))), np.int64)
+        self._measuring = Measuring(configuration.features, rows_max=rows, column_count=configuration.column_count)
         self._flags = np.zeros(rows, np.int64)
         self._entities = np.zeros(len(ENTITIES), np.int64)
         self._contributions = np.zeros(configuration.column_count)
@@ -100,28 +92,26 @@ class Pipeline:
             Features float64[n, columns], valid uint8[n, columns] and DecisionFlag bits int64[n]: views that the next batch
             overwrites. The columns known only at decision time are not filled yet.
         """
-        features, valid, flags = self._fold(events)
+        features, valid, flags = self._fold(events, self._measuring.run(events), answers=True)
         self.configuration.features.derived.run(events, features, valid, features, valid)
         return features, valid, flags
 
-    def absorb(self, events: WordMatrix) -> None:
+    def absorb(self, events: WordMatrix, increments: Increments | None = None) -> None:
         """Folds a batch that was decided already: leaves the state that `fold` leaves, in half the time.
 
         Args:
             events: As for `fold`; the same when this returns.
+            increments: From `Measuring.run` of the same configuration for these events, where somebody has them already.
         """
-        self._fold(events, answers=False)
+        self._fold(events, self._measuring.run(events) if increments is None else increments, answers=False)
 
-    def _fold(self, events: WordMatrix, *, answers: bool = True) -> tuple[Features, Valid, npt.NDArray[np.int64]]:
+    def _fold(
+        self, events: WordMatrix, increments: Increments, *, answers: bool
+    ) -> tuple[Features, Valid, npt.NDArray[np.int64]]:
         """Folds a batch; as `fold`, without what is derived."""
         count = len(events)
         plan, store = self.configuration.features, self.state.store
-        features, valid, flags = self._features[:count], self._valid[:count], self._flags[:count]
-        conditions, conditions_valid = self._conditions[:count], self._conditions_valid[:count]
-        increments = self._increments[:count]
-        inputs.event_features(events, plan.velocity.numbers, features, valid)
-        plan.conditions.run(events, features, valid, conditions, conditions_valid)
-        inputs.increments(plan.velocity.measures, features, valid, conditions, conditions_valid, increments)
+        (features, valid), flags = self._measuring.space(count), self._flags[:count]
         fold_events(
             events,
             increments,

@@ -22,6 +22,7 @@ from riskengine.engine.activation import SEMANTICS, Activation, keep_model
 from riskengine.engine.active import ACTIVE_NAME, keep_active
 from riskengine.engine.ahead import read_ahead
 from riskengine.engine.configuration import Configuration
+from riskengine.engine.measuring import Increments, Measuring
 from riskengine.engine.origin import Origin, find_origin, sound_headers
 from riskengine.engine.pipeline import Pipeline, Timings
 from riskengine.engine.recent.kernels import PROGRESS_RECEIVED_US, PROGRESS_SEQUENCE
@@ -138,16 +139,21 @@ def fold_commits(pipeline: Pipeline, commits: Commits) -> None:
         commits: The commands.
     """
     pipeline.state.recent.remember(commits.events, commits.decisions)
-    _absorb(pipeline, commits)
+    _absorb(pipeline, commits, [None] * len(_batches(commits, pipeline.rows_max)))
 
 
-def _absorb(pipeline: Pipeline, commits: Commits) -> None:
+def _absorb(pipeline: Pipeline, commits: Commits, prepared: Sequence[Increments | None]) -> None:
     """Folds journaled commands whose decisions are remembered; the two touch nothing in common."""
-    state, rows_max = pipeline.state, pipeline.rows_max
-    for first in range(0, len(commits.events), rows_max):
-        pipeline.absorb(words(commits.events[first : first + rows_max]))
+    state = pipeline.state
+    for events, increments in zip(_batches(commits, pipeline.rows_max), prepared, strict=True):
+        pipeline.absorb(events, increments)
     state.progress[PROGRESS_SEQUENCE] = commits.events["sequence"][-1]
     state.progress[PROGRESS_RECEIVED_US] = commits.events["received_time_us"][-1]
+
+
+def _batches(commits: Commits, rows_max: int) -> list[WordMatrix]:
+    """Cuts commands into batches."""
+    return [words(commits.events[first : first + rows_max]) for first in range(0, len(commits.events), rows_max)]
 
 
 def _recover(
@@ -203,13 +209,20 @@ def _fold(data_dir: Path, pipeline: Pipeline, origin: Origin, on_progress: Progr
     logger.info("recovery folds the journal from sequence %d on", first + 1)
     reader = JournalReader(data_dir, start=origin.anchor)
     last, names = origin.activation, dict(origin.names)
-    with closing(read_ahead(reader, origin.state.recent)) as items:
-        for item, progress in items:
+    rows_max, configuration = pipeline.rows_max, pipeline.configuration
+    measuring = Measuring(configuration.features, rows_max=rows_max, column_count=configuration.column_count)
+
+    def prepare(commits: Commits) -> list[Increments]:
+        origin.state.recent.remember(commits.events, commits.decisions)
+        return [measuring.run(events).copy() for events in _batches(commits, rows_max)]
+
+    with closing(read_ahead(reader, prepare)) as items:
+        for item, prepared, progress in items:
             if isinstance(item, Activated):
                 last = Activation.read(item)
                 names[last.revision] = last.names
                 continue
-            _absorb(pipeline, item)
+            _absorb(pipeline, item, prepared)
             if on_progress:
                 on_progress(*progress)
     took_s, count = (monotonic_ns() - started_ns) / 1e9, origin.state.sequence - first

@@ -5,10 +5,10 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from riskengine.engine.ahead import read_ahead
-from riskengine.engine.recent import RecentDecisions
 from riskengine.errors import JournalCorrupt
 from riskengine.journal.reader import Commits, JournalReader
 from riskengine.journal.scan import Scan
@@ -16,7 +16,11 @@ from tests.journal import builders
 from tests.journal.disks import SimulatedDisk
 
 DATA_DIR = Path("data")
-RING = 64
+
+
+def nothing(_: Commits) -> list[np.ndarray]:
+    """Prepares nothing."""
+    return []
 
 
 def journal() -> tuple[SimulatedDisk, list[builders.Item]]:
@@ -28,8 +32,8 @@ def journal() -> tuple[SimulatedDisk, list[builders.Item]]:
 
 def take(disk: SimulatedDisk, seen: list[builders.Item], *, leave_after: int | None = None) -> None:
     """Takes items, and leaves by an exception after some."""
-    with closing(read_ahead(JournalReader(DATA_DIR, disk=disk, chunk_rows_max=5), RecentDecisions(RING))) as items:
-        for number, (item, _) in enumerate(items):
+    with closing(read_ahead(JournalReader(DATA_DIR, disk=disk, chunk_rows_max=5), nothing)) as items:
+        for number, (item, _, _) in enumerate(items):
             if number == leave_after:
                 raise SystemExit(0)
             seen += builders.items_in(item)
@@ -40,12 +44,12 @@ def test_items_come_in_order_with_their_progress() -> None:
     disk, items = journal()
     threads, interval_s = threading.active_count(), sys.getswitchinterval()
 
-    told = list(read_ahead(JournalReader(DATA_DIR, disk=disk, chunk_rows_max=5), RecentDecisions(RING)))
+    told = list(read_ahead(JournalReader(DATA_DIR, disk=disk, chunk_rows_max=5), nothing))
 
-    assert items == builders.flat(item for item, _ in told)
-    done = [progress[0] for _, progress in told]
+    assert items == builders.flat(item for item, _, _ in told)
+    done = [progress[0] for _, _, progress in told]
     assert sorted(done) == done
-    assert done[-1] == told[-1][1][1]
+    assert done[-1] == told[-1][2][1]
     assert (threads, interval_s) == (threading.active_count(), sys.getswitchinterval())
 
 
@@ -76,17 +80,18 @@ def test_consumer_may_leave_at_any_time() -> None:
     assert threads == threading.active_count()
 
 
-def test_decisions_are_remembered_as_in_one_thread() -> None:
-    """Goal: the same ring, bit for bit. Method: remember while reading ahead, and after reading, item by item."""
+def test_commands_are_prepared_in_their_order() -> None:
+    """Goal: what depends on order may be done ahead. Method: note the sequences that are prepared; each comes with its own."""
     disk, _ = journal()
-    ahead, after = RecentDecisions(RING), RecentDecisions(RING)
-    for _ in read_ahead(JournalReader(DATA_DIR, disk=disk, chunk_rows_max=5), ahead):
-        pass
-    for item in JournalReader(DATA_DIR, disk=disk, chunk_rows_max=7):
-        if isinstance(item, Commits):
-            after.remember(item.events, item.decisions)
+    seen: list[int] = []
 
-    assert {name: array.tolist() for name, array in after.arrays().items()} == {
-        name: array.tolist() for name, array in ahead.arrays().items()
-    }
-    assert after.arrays()["recent_decisions"].any()
+    def prepare(commits: Commits) -> list[np.ndarray]:
+        seen.extend(commits.events["sequence"].tolist())
+        return [commits.events["sequence"].copy()]
+
+    told = list(read_ahead(JournalReader(DATA_DIR, disk=disk, chunk_rows_max=5), prepare))
+
+    assert list(range(1, seen[-1] + 1)) == seen
+    for item, prepared, _ in told:
+        expected = [item.events["sequence"].tolist()] if isinstance(item, Commits) else []
+        assert expected == [each.tolist() for each in prepared]
