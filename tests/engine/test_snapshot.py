@@ -18,7 +18,7 @@ from riskengine.engine.snapshot import (
     read_snapshot_header,
     snapshot_paths,
 )
-from riskengine.engine.snapshot.format import HEADER_BYTES
+from riskengine.engine.snapshot.format import HEADER_BYTES, pack_head
 from riskengine.engine.state import State
 from tests.engine.conftest import LIMITS
 from tests.engine.journals import fill, requests, take_snapshot
@@ -89,6 +89,19 @@ def test_every_wrong_byte_of_head_and_table_is_noticed(
             file.seek(place)
             file.write(whole[place : place + 1])
     check_snapshot(path)
+
+
+def test_state_is_proved_by_its_digest(written: Path, rules_only: Configuration, tmp_path: Path) -> None:
+    """Goal: F7, sound checksums over another state are not believed. Method: a head that tells another digest."""
+    whole = snapshot_of(written).read_bytes()
+    header = read_snapshot_header(snapshot_of(written))
+    head = pack_head(dataclasses.replace(header, digest="00" * 16))
+    path = tmp_path / snapshot_of(written).name
+    path.write_bytes(head + whole[len(head) :])
+
+    check_snapshot(path)
+    with pytest.raises(SnapshotDamaged, match="not the one that was written"):
+        load_snapshot(path, State(rules_only.features, LIMITS))
 
 
 def test_damage_is_told_and_touches_no_state(written: Path, rules_only: Configuration, tmp_path: Path) -> None:
