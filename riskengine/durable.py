@@ -38,18 +38,19 @@ def make_folder(path: Path, *, mode: int = PRIVATE) -> None:
     sync_path(path.parent)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes a private file whole or not at all, in place of one that has the name.
+def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Writes a file whole or not at all, in place of one that has the name.
 
     Args:
         path: The file; its folder exists. ``<name>.tmp`` beside it is overwritten.
         content: Of the file.
+        mode: Of the file.
 
     Raises:
         OSError: It cannot be written; the old file is as it was.
     """
     partial = path.with_name(f"{path.name}.tmp")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()

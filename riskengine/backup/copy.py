@@ -8,6 +8,7 @@ INVARIANTS: the source is not changed. A target folder becomes a backup with its
 refused. Called by `cli.backup`.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from riskengine.durable import make_folder
+from riskengine.durable import make_folder, replace_file, sync_path
 from riskengine.engine.activation import SEMANTICS
 from riskengine.engine.rebuild import state_before
 from riskengine.errors import BackupUnusable
@@ -83,8 +84,7 @@ def back_up(data_dir: Path, target: Path, *, on_progress: Progress = lambda *_: 
                 shutil.rmtree(target / name, ignore_errors=True)
     on_progress("reading the copy", 0, 1)
     manifest = _prove(target, extent, on_progress)
-    _write(target / MANIFEST_NAME, pack_manifest(manifest))
-    _sync_folder(target)
+    replace_file(target / MANIFEST_NAME, pack_manifest(manifest))
     return Backup(target, manifest)
 
 
@@ -98,14 +98,14 @@ def _copy(data_dir: Path, target: Path, on_progress: Progress) -> _Extent:
     kept = segments(data_dir)
     (target / "journal").mkdir(mode=0o700)
     for path in others:
-        _write(target / "journal" / path.name, path.read_bytes())
+        replace_file(target / "journal" / path.name, path.read_bytes())
     for done, segment in enumerate(kept):
         if segment.index > extent.end.segment_index:
             break
         used_bytes = extent.end.offset if segment.index == extent.end.segment_index else segment.size_bytes
         _copy_head(segment.path, target / "journal" / segment.path.name, used_bytes, segment.size_bytes)
         on_progress("copying the journal", done + 1, len(kept))
-    _sync_folder(target / "journal")
+    sync_path(target / "journal")
     return extent
 
 
@@ -171,6 +171,8 @@ def _copy_head(source: Path, target: Path, used_bytes: int, size_bytes: int) -> 
         left = used_bytes
         while left:
             chunk = reading.read(min(left, _CHUNK_BYTES))
+            if not chunk and not source.exists():  # A snapshot that is being removed: as if it had gone before.
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
             if not chunk:
                 raise BackupUnusable(f"{source} is shorter than it was a moment ago; the disk may be failing")
             writing.write(chunk)
@@ -179,21 +181,3 @@ def _copy_head(source: Path, target: Path, used_bytes: int, size_bytes: int) -> 
         writing.flush()
         os.fsync(writing.fileno())
     target.chmod(0o600)
-
-
-def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.chmod(0o600)
-    partial.rename(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,12 +5,12 @@ compared with the digest that the backup recorded, where the program means the s
 the last step. Called by `cli.backup`.
 """
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from riskengine.durable import sync_path
 from riskengine.engine.activation import SEMANTICS
 from riskengine.engine.rebuild import state_before
 from riskengine.errors import BackupUnusable
@@ -67,7 +67,7 @@ def restore(backup: Path, data_dir: Path, *, on_progress: Progress = lambda *_: 
     if data_dir.exists():
         data_dir.rmdir()
     partial.rename(data_dir)
-    _sync(data_dir.parent)
+    sync_path(data_dir.parent)
     return Restored(data_dir, manifest, proved)
 
 
@@ -78,12 +78,12 @@ def _copy(backup: Path, target: Path, manifest: Manifest, on_progress: Progress)
         copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copyfile(backup / name, copy)
         copy.chmod(0o600)
-        _sync(copy)
+        sync_path(copy)
         if digest_of(copy) != entry.digest:
             raise BackupUnusable(f"{copy} is not what was copied; the disk may be failing")
         on_progress("copying", done + 1, len(manifest.files))
     for folder in (target, *(path for path in target.rglob("*") if path.is_dir())):
-        _sync(folder)
+        sync_path(folder)
 
 
 def _prove(target: Path, manifest: Manifest, on_progress: Progress) -> bool:
@@ -95,11 +95,3 @@ def _prove(target: Path, manifest: Manifest, on_progress: Progress) -> bool:
     if rebuilt.state.digest() != manifest.state_digest:
         raise BackupUnusable("the state of the copy is not the one that was backed up; take another backup")
     return True
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

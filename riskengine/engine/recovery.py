@@ -10,9 +10,10 @@ Called by `engine.engine`; `lab` and `cli` use `engine.rebuild` instead.
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -139,13 +140,13 @@ def fold_commits(pipeline: Pipeline, commits: Commits) -> None:
         commits: The commands.
     """
     pipeline.state.recent.remember(commits.events, commits.decisions)
-    _absorb(pipeline, commits, [None] * len(_batches(commits, pipeline.rows_max)))
+    _absorb(pipeline, commits, repeat(None))
 
 
-def _absorb(pipeline: Pipeline, commits: Commits, prepared: Sequence[Increments | None]) -> None:
+def _absorb(pipeline: Pipeline, commits: Commits, prepared: Iterable[Increments | None]) -> None:
     """Folds journaled commands whose decisions are remembered; the two touch nothing in common."""
     state = pipeline.state
-    for events, increments in zip(_batches(commits, pipeline.rows_max), prepared, strict=True):
+    for events, increments in zip(_batches(commits, pipeline.rows_max), prepared, strict=False):
         pipeline.absorb(events, increments)
     state.progress[PROGRESS_SEQUENCE] = commits.events["sequence"][-1]
     state.progress[PROGRESS_RECEIVED_US] = commits.events["received_time_us"][-1]
@@ -232,7 +233,7 @@ def _fold(data_dir: Path, pipeline: Pipeline, origin: Origin, on_progress: Progr
 
 def _require_new(data_dir: Path) -> None:
     """Raises StartRefused where a snapshot or an activation tells of a journal that is gone."""
-    witnesses = [*snapshot_paths(data_dir), *(path for path in [data_dir / ACTIVE_NAME] if path.exists())]
+    witnesses = [path for path in (*snapshot_paths(data_dir), data_dir / ACTIVE_NAME) if path.exists()]
     if witnesses:
         raise StartRefused(
             f"there is no journal in {data_dir}, but {witnesses[0]} tells of one; restore the journal from a copy, or, to "

@@ -28,6 +28,7 @@ from riskengine.engine.snapshot import (
     check_snapshot,
     discard_partial,
     read_snapshot_header,
+    remove_snapshot,
     write_snapshot,
 )
 from riskengine.journal.disk import Disk
@@ -42,8 +43,6 @@ from .tail import Tail
 logger = logging.getLogger(__name__)
 
 Report = Callable[..., None]
-REMOVAL_PAUSE_BYTES: Final = 32 << 20
-"""The pause between two removals, as if so much had been written."""
 RETRY_US: Final = 60 * US_PER_SECOND
 RETENTION_EVERY_US: Final = 3_600 * US_PER_SECOND
 TOLD_EVERY_US: Final = 5 * US_PER_SECOND
@@ -60,7 +59,7 @@ class Follower:
         retention: For how long.
         clock: Time of day for retention, monotonic time for paces.
         report: Told each stage.
-        pause: Called between the steps of writing a snapshot.
+        pause: Called between the steps of writing and of removing a snapshot.
         opener: Opens the decision store.
         disk: Where snapshots are written.
     """
@@ -263,10 +262,8 @@ class Follower:
 
     def _remove(self, headers: Iterable[SnapshotHeader]) -> None:
         gone = list(headers)
-        for index, header in enumerate(gone):
-            if index:
-                self._pause(REMOVAL_PAUSE_BYTES)  # A file system frees large files while the engine's syncs wait.
-            header.path.unlink(missing_ok=True)
+        for header in gone:
+            remove_snapshot(header.path, pause=self._pause)
             logger.info("snapshot %s is not needed any more", header.path.name)
         self._headers = [each for each in self._headers if each not in gone]
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from riskengine.durable import make_folder
+from riskengine.durable import make_folder, replace_file
 from riskengine.errors import JournalCorrupt, RiskEngineError
 
 from .disk import OsDisk
@@ -173,10 +173,5 @@ def _read_sums(folder: Path) -> dict[str, str]:
 
 def _write_sums(folder: Path, sums: dict[str, str]) -> None:
     """Writes the list, durably, in place of the one before."""
-    partial = folder / f".{SUMS_NAME}.partial"
-    with open(partial, "w", encoding="ascii") as file:
-        file.writelines(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, folder / SUMS_NAME)
-    OsDisk().sync_folder(folder)
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
+    replace_file(folder / SUMS_NAME, lines.encode("ascii"))

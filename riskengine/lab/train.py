@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from riskengine.durable import replace_file
 from riskengine.engine.configuration import ACTIVE_MODEL_FILE, Configuration
 from riskengine.errors import HistoryError
 from riskengine.lab.booster import FitSettings
@@ -131,6 +132,4 @@ def varying_columns(table: FeatureTable) -> list[int]:
 
 def activate_model(model_dir: Path, name: str) -> None:
     """Makes a bundle the one that serves after the next start."""
-    partial = model_dir / f".{ACTIVE_MODEL_FILE}.partial"
-    partial.write_text(f"{name}\n", encoding="ascii")
-    partial.replace(model_dir / ACTIVE_MODEL_FILE)
+    replace_file(model_dir / ACTIVE_MODEL_FILE, f"{name}\n".encode("ascii"), mode=0o644)

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from riskengine.durable import sync_path
 from riskengine.errors import BundleError
 
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -128,7 +129,7 @@ def publish(directory: Path, contents: Mapping[str, bytes], *, replace: bool) ->
                 file.write(raw)
                 file.flush()
                 os.fsync(descriptor)
-        _sync_directory(work)
+        sync_path(work)
         _rename(work, directory)
     finally:
         shutil.rmtree(work, ignore_errors=True)  # gone already when it was renamed
@@ -141,15 +142,6 @@ def _rename(work: Path, directory: Path) -> None:
         old = Path(tempfile.mkdtemp(prefix=f".{directory.name}.old-", dir=directory.parent)) / directory.name
         directory.rename(old)
     work.rename(directory)
-    _sync_directory(directory.parent)
+    sync_path(directory.parent)
     if old is not None:
         shutil.rmtree(old.parent, ignore_errors=True)
-
-
-def _sync_directory(directory: Path) -> None:
-    """Makes a directory's entries durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

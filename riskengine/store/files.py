@@ -12,6 +12,8 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from riskengine.durable import sync_path
+
 
 class Files(Protocol):
     """What the store asks of a file system."""
@@ -120,8 +122,4 @@ class OsFiles:
 
     def sync_folder(self, path: Path) -> None:
         """Returns when the folder's entries are durable."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_path(path)

@@ -125,3 +125,18 @@ def test_file_that_vanishes_is_copied_anew(
     assert read_manifest(tmp_path / "copy") == made.manifest
     shutil.rmtree(tmp_path / "live")
     assert restore(tmp_path / "copy", tmp_path / "live").proved
+
+
+@pytest.mark.parametrize(("gone", "error"), [(True, FileNotFoundError), (False, BackupUnusable)])
+def test_snapshot_that_is_being_removed_counts_as_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: bool, error: type[Exception]
+) -> None:
+    """Goal: the copy begins anew, and a file that is short under its name is told. Method: a source that ends too soon."""
+    from riskengine.backup import copy
+
+    source = tmp_path / "0000000000000300.snapshot"
+    source.write_bytes(bytes(1000))
+    monkeypatch.setattr(Path, "exists", lambda path: not (gone and path == source))
+
+    with pytest.raises(error):
+        copy._copy_head(source, tmp_path / "copy", 2000, 2000)

@@ -16,6 +16,7 @@ from riskengine.engine.snapshot import (
     discard_partial,
     load_snapshot,
     read_snapshot_header,
+    remove_snapshot,
     snapshot_paths,
 )
 from riskengine.engine.snapshot.format import HEADER_BYTES, pack_head
@@ -160,6 +161,27 @@ def test_short_write_is_an_error(written: Path, rules_only: Configuration, tmp_p
 
     with pytest.raises(OSError, match="short write"):
         take_snapshot(folder, rules_only, disk=disk)
+
+
+def test_snapshot_is_removed_in_steps_that_nobody_takes_for_one(written: Path, tmp_path: Path) -> None:
+    """Goal: syncs of the journal wait for no large file to be freed. Method: what is there at each pause, and afterwards."""
+    folder = tmp_path / "snapshots"
+    folder.mkdir()
+    path = folder / snapshot_of(written).name
+    path.write_bytes(snapshot_of(written).read_bytes() + bytes(3 << 20))
+    sizes: list[int] = []
+
+    def look(_: int) -> None:
+        assert [] == snapshot_paths(tmp_path)
+        (left,) = folder.iterdir()
+        sizes.append(left.stat().st_size)
+
+    remove_snapshot(path, pause=look)
+    remove_snapshot(path, pause=look)
+
+    assert len(sizes) >= 3
+    assert list(range(len(sizes) << 20, 0, -1 << 20)) == sizes
+    assert [] == list(folder.iterdir())
 
 
 def test_leftovers_of_a_killed_writer_are_removed(written: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ after each, because a disk that has a gigabyte to do lets the journal wait. Call
 """
 
 import errno
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
@@ -99,6 +100,29 @@ def write_snapshot(
         raise
     disk.sync_folder(folder)
     return path
+
+
+def remove_snapshot(path: Path, *, pause: Pause = lambda size_bytes: None) -> None:
+    """Removes a snapshot, a step at a time: a file system frees a large file at once while the journal's syncs wait.
+
+    Whoever has it open finds it shorter than its head says, and its name gone.
+
+    Args:
+        path: The file; nothing happens where there is none.
+        pause: As of `write_snapshot`.
+
+    Raises:
+        OSError: The disk failed. At most a file ending in ``.tmp`` is left.
+    """
+    partial = path.with_suffix(PARTIAL_SUFFIX)
+    try:
+        path.rename(partial)
+    except FileNotFoundError:
+        return
+    for size_bytes in range(partial.stat().st_size // STEP_BYTES * STEP_BYTES, 0, -STEP_BYTES):
+        os.truncate(partial, size_bytes)
+        pause(STEP_BYTES)
+    partial.unlink()
 
 
 def discard_partial(data_dir: Path, *, disk: Disk | None = None) -> int:
