@@ -46,6 +46,12 @@ _READ_WORDS: Final = {
         velocity_layout.PROFILE_FEATURES,
     ],
     "relations": [tables_layout.RELATION_NEW_COLUMN, tables_layout.RELATION_READ, tables_layout.RELATION_READS],
+    "rates": [velocity_layout.RATE_COLUMN, velocity_layout.RATE_SCALE, velocity_layout.RATE_OWN],
+    "places": [
+        velocity_layout.PLACE_COLUMN_CHANGED,
+        velocity_layout.PLACE_COLUMN_SPEED,
+        velocity_layout.PLACE_COLUMN_HOME,
+    ],
     "columns": [linkage_layout.COLUMN_COMPONENT_SIZE, linkage_layout.COLUMN_OVER_CAP],
 }
 
@@ -139,7 +145,7 @@ def state_key(features: FeatureSet, limits: EngineLimits, *, since: int = 1) -> 
     kept_limits = {name: value for name, value in asdict(limits).items() if name not in _STATELESS_LIMITS}
     head = {"layout": LAYOUT_VERSION, "sources": SOURCES, "since": since, "limits": kept_limits}
     digest.update(json.dumps(head, sort_keys=True).encode())
-    for plan in (features.velocity, features.relations, features.linkage):
+    for plan in (features.keys, features.velocity, features.relations, features.linkage):
         for field in fields(plan):
             if field.name not in _READS:
                 _add(digest, field.name, getattr(plan, field.name))

@@ -4,18 +4,20 @@ INVARIANT: everything is a `Problem` with its place and, where one is near, the 
 does not hide another. Called by `engine.features`.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from riskengine.errors import Problem, nearest
 from riskengine.expr import is_variable_name
 from riskengine.linkage.plan import Linkage
 from riskengine.types import ENTITIES, ENTITY_INDEX
+from riskengine.velocity.operations import OPERATIONS, VALUED
 from riskengine.velocity.schema import Inputs, Profile
 from riskengine.yamlfile import Document, KeyPath
 
-_VALUED = ("sum", "mean", "std", "zscore")
-"""Answers about a value, which a measure names with `of`."""
-_WINDOWED = ("count", *_VALUED)
+_ASKED = (*OPERATIONS, "ratio", "rate")
+"""Keys of a measure that list what is asked of it."""
+_NO_NAMES = frozenset({"txn", "outcome", "numbers", "labels", "model", "lists"})
+"""First parts of names that mean something else."""
 
 
 def input_problems(document: Document, inputs: Inputs) -> Iterator[Problem]:
@@ -27,7 +29,35 @@ def input_problems(document: Document, inputs: Inputs) -> Iterator[Problem]:
                 yield document.problem(("inputs", kind, index), f'"{key}" is a word of CEL; give the key another name')
 
 
-def profile_problems(document: Document, entity: str, profile: Profile, numbers: Collection[str]) -> Iterator[Problem]:
+def key_problems(document: Document, keys: Mapping[str, Sequence[str]], codes: Collection[str]) -> Iterator[Problem]:
+    """Yields what is wrong with the declared entity types.
+
+    Args:
+        document: The file.
+        keys: Fields by name.
+        codes: Names of the codes that may be a field.
+    """
+    for name, fields in keys.items():
+        path: KeyPath = ("keys", name)
+        if name in ENTITY_INDEX or name in _NO_NAMES or not is_variable_name(f"{name}.count"):
+            yield document.problem(path, f'"{name}" has a meaning already; give the key another name', at_key=True)
+        yield from _twice(document, path, fields)
+        for index, field in enumerate(fields):
+            if field not in ENTITY_INDEX and field not in codes:
+                near = nearest(field, [*ENTITIES, *codes])
+                message = f'"{field[:64]}" is neither an entity nor a code of the event{near}'
+                yield document.problem((*path, index), message)
+        if len(fields) == 1 and fields[0] in ENTITY_INDEX:
+            yield document.problem((*path, 0), f"{fields[0]} is an entity already; name it in profiles")
+
+
+def profile_problems(
+    document: Document,
+    entity: str,
+    profile: Profile,
+    numbers: Collection[str],
+    keys: Mapping[str, Sequence[str]],
+) -> Iterator[Problem]:
     """Yields what is wrong with one profile.
 
     Args:
@@ -35,27 +65,30 @@ def profile_problems(document: Document, entity: str, profile: Profile, numbers:
         entity: Its key.
         profile: What it declares.
         numbers: Features of the event that can be measured.
+        keys: Declared entity types.
     """
     path: KeyPath = ("profiles", entity)
-    yield from _unknown(document, path, entity, at_key=True)
+    yield from _unknown(document, path, entity, keys, at_key=True)
     for name, measure in profile.measures.items():
         at = (*path, "measures", name)
         if measure.of is not None and measure.of not in numbers:
             near = nearest(measure.of, numbers)
             yield document.problem((*at, "of"), f'"{measure.of[:64]}" is not a number of the event{near}')
-        needs = [operation for operation in _VALUED if getattr(measure, operation)]
+        needs = [operation for operation in VALUED if getattr(measure, operation)]
         if needs and measure.of is None:
             message = f"{name} asks for {', '.join(needs)}: name what is measured with `of`"
             yield document.problem(at, message, at_key=True)
-        if not (needs or measure.count or measure.since_last):
+        if not (measure.since_last or measure.gaps or any(getattr(measure, key) for key in _ASKED)):
             yield document.problem(at, f"{name} asks for nothing; add for example count: [24h]", at_key=True)
-        for operation in _WINDOWED:
+        for operation in _ASKED:
             yield from _twice(document, (*at, operation), getattr(measure, operation))
     for member, windows in profile.distinct.items():
-        yield from _unknown(document, (*path, "distinct", member), member, at_key=True)
+        yield from _unknown(document, (*path, "distinct", member), member, keys, at_key=True)
+        yield from _of_entities(document, (*path, "distinct", member), member, keys, at_key=True)
         yield from _twice(document, (*path, "distinct", member), windows)
     for index, member in enumerate(profile.new):
-        yield from _unknown(document, (*path, "new", index), member)
+        yield from _unknown(document, (*path, "new", index), member, keys)
+        yield from _of_entities(document, (*path, "new", index), member, keys)
     yield from _twice(document, (*path, "new"), profile.new)
 
 
@@ -74,25 +107,38 @@ def linkage_problems(document: Document, linkage: Linkage) -> Iterator[Problem]:
             yield from _unknown(document, ("linkage", key, index), entity)
 
 
-def derived_problem(document: Document, name: str, taken: Collection[str]) -> Problem | None:
+def derived_problem(document: Document, name: str, taken: Collection[str], entities: Collection[str]) -> Problem | None:
     """Returns what is wrong with the name of a derived feature.
 
     Args:
         document: The file.
         name: Its key.
         taken: Names of features and variables that exist already.
+        entities: The entity types.
     """
     path: KeyPath = ("derived", name)
-    if name.partition(".")[0] not in (*ENTITIES, "txn") or not is_variable_name(name):
+    if name.partition(".")[0] not in (*entities, "txn") or not is_variable_name(name):
         return document.problem(path, "a feature is named entity.name, such as card.ratio_24h", at_key=True)
     if name in taken:
         return document.problem(path, f"{name} is there already; choose another name", at_key=True)
     return None
 
 
-def _unknown(document: Document, path: KeyPath, entity: str, *, at_key: bool = False) -> Iterator[Problem]:
-    if entity not in ENTITY_INDEX:
-        yield document.problem(path, f'unknown entity "{entity[:64]}"{nearest(entity, ENTITIES)}', at_key=at_key)
+def _unknown(
+    document: Document, path: KeyPath, entity: str, keys: Collection[str] = (), *, at_key: bool = False
+) -> Iterator[Problem]:
+    if entity not in ENTITY_INDEX and entity not in keys:
+        near = nearest(entity, [*ENTITIES, *keys])
+        yield document.problem(path, f'unknown entity "{entity[:64]}"{near}', at_key=at_key)
+
+
+def _of_entities(
+    document: Document, path: KeyPath, member: str, keys: Mapping[str, Sequence[str]], *, at_key: bool = False
+) -> Iterator[Problem]:
+    """Refuses to count a declared type made of entities: erasure could not find who it was made of in others' tables."""
+    if any(field in ENTITY_INDEX for field in keys.get(member, ())):
+        message = f"{member} is made of entities; count one of them, or a key made of codes alone"
+        yield document.problem(path, message, at_key=at_key)
 
 
 def _twice(document: Document, path: KeyPath, items: Sequence[str]) -> Iterator[Problem]:

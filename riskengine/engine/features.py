@@ -13,7 +13,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from riskengine.engine.declaration import derived_problem, input_problems, linkage_problems, profile_problems
+from riskengine.engine.declaration import (
+    derived_problem,
+    input_problems,
+    key_problems,
+    linkage_problems,
+    profile_problems,
+)
 from riskengine.enums import (
     Channel,
     EntryMode,
@@ -29,11 +35,13 @@ from riskengine.feature import Feature
 from riskengine.limits import EngineLimits
 from riskengine.linkage.plan import Linkage, LinkagePlan, build_linkage, linkage_features, linkage_requests
 from riskengine.model.trees import FEATURES_MAX
+from riskengine.tables.keys import KeyPlan, build_keys
+from riskengine.tables.layout import KEY_FIELDS_MAX
 from riskengine.tables.relations import RelationPlan, build_relations
-from riskengine.types import ENTITY_INDEX, EVENT_WORD, LABEL_COLUMNS, US_PER_SECOND
+from riskengine.types import ENTITIES, ENTITY_INDEX, EVENT_WORD, LABEL_COLUMNS, US_PER_SECOND
 from riskengine.velocity.distinct import relation_requests
 from riskengine.velocity.plan import VelocityPlan, build_plan, event_features, kept_us
-from riskengine.velocity.schema import Inputs, Profile
+from riskengine.velocity.schema import Inputs, Name, Profile
 from riskengine.yamlfile import Document, KeyPath, validate
 
 _ENUMS = {
@@ -73,6 +81,10 @@ class FeaturesFile(BaseModel):
     """Version of this format."""
     inputs: Inputs = Inputs()
     """The caller's own numbers and labels."""
+    keys: Annotated[
+        dict[Name, Annotated[list[str], Field(min_length=1, max_length=KEY_FIELDS_MAX)]], Field(max_length=16)
+    ] = {}
+    """Entity types of your own: the fields of the event that make one, entities and codes."""
     profiles: dict[str, Profile] = {}
     """What is measured for each entity type."""
     linkage: Linkage = Linkage()
@@ -88,7 +100,7 @@ class FeatureSet:
     Attributes:
         features: In the order of the columns of the features matrix; the decision-time ones are not among them.
         inputs: Declared numbers and labels.
-        velocity, relations, linkage: Plans for the kernels.
+        keys, velocity, relations, linkage: Plans for the kernels.
         conditions: Program over event features that fills the conditions matrix of the measures.
         derived: Program that fills the derived columns from earlier ones.
         hashes: 16 hex digits for each feature: equal hashes are equal definitions.
@@ -96,6 +108,7 @@ class FeatureSet:
 
     features: tuple[Feature, ...]
     inputs: Inputs
+    keys: KeyPlan
     velocity: VelocityPlan
     relations: RelationPlan
     linkage: LinkagePlan
@@ -163,6 +176,11 @@ def _compile_conditions(
     return compiled
 
 
+def code_words(inputs: Inputs) -> dict[str, int]:
+    """Returns the codes that a key may be made of, with their words of the event."""
+    return {variable.name.removeprefix("txn."): variable.column for variable in code_variables(inputs)}
+
+
 def _compile_derived(
     document: Document, file: FeaturesFile, features: list[Feature], problems: list[Problem]
 ) -> Program:
@@ -171,7 +189,9 @@ def _compile_derived(
     codes = code_variables(file.inputs)
     for name, text in file.derived.items():
         by_name = {feature.name: feature for feature in features}
-        problem = derived_problem(document, name, {*by_name, *(variable.name for variable in codes)})
+        problem = derived_problem(
+            document, name, {*by_name, *(variable.name for variable in codes)}, [*ENTITIES, *file.keys]
+        )
         if problem is not None:
             problems.append(problem)
             continue
@@ -208,12 +228,14 @@ def compile_features(document: Document, limits: EngineLimits) -> FeatureSet:
     # A key that stands there twice, or that no condition can spell, is no variable.
     conditions = {} if wrong else _compile_conditions(document, file, event, problems)
     numbers = [feature.name for feature in event if not feature.boolean]
+    wrong += key_problems(document, file.keys, [] if wrong else list(code_words(file.inputs)))
     for entity, profile in file.profiles.items():
-        wrong += profile_problems(document, entity, profile, numbers)
+        wrong += profile_problems(document, entity, profile, numbers, file.keys)
     wrong += linkage_problems(document, file.linkage)
     if wrong:
         raise ConfigError(wrong + problems)
-    features, velocity, relations, linkage = _plans(file, lateness_us=limits.lateness_max_s * US_PER_SECOND)
+    keys = build_keys(file.keys, code_words(file.inputs))
+    features, velocity, relations, linkage = _plans(file, keys, lateness_us=limits.lateness_max_s * US_PER_SECOND)
     count = len(features) + len(file.derived)
     if count > FEATURES_MAX:
         message = f"these are {count} features, at most {FEATURES_MAX} fit; ask for fewer windows"
@@ -225,6 +247,7 @@ def compile_features(document: Document, limits: EngineLimits) -> FeatureSet:
     return FeatureSet(
         features=tuple(features),
         inputs=file.inputs,
+        keys=keys,
         velocity=velocity,
         relations=relations,
         linkage=linkage,
@@ -234,15 +257,17 @@ def compile_features(document: Document, limits: EngineLimits) -> FeatureSet:
     )
 
 
-def _plans(file: FeaturesFile, *, lateness_us: int) -> tuple[list[Feature], VelocityPlan, RelationPlan, LinkagePlan]:
+def _plans(
+    file: FeaturesFile, keys: KeyPlan, *, lateness_us: int
+) -> tuple[list[Feature], VelocityPlan, RelationPlan, LinkagePlan]:
     """Makes the plans of a declaration without problems, and the catalogue but for what is derived."""
-    velocity = build_plan(file.inputs, file.profiles, lateness_us=lateness_us)
+    velocity = build_plan(file.inputs, file.profiles, keys, lateness_us=lateness_us)
     features = list(velocity.features)
     links = linkage_requests(file.linkage)
     shared = {(link.owner, link.member): link.entries_max for link in links}
     distinct, requests = relation_requests(file.profiles, column_first=len(features), shared=shared)
     features += distinct
-    relations = build_relations([*requests, *links])
+    relations = build_relations([*requests, *links], keys.types)
     linkage = build_linkage(file.linkage, relations, column_first=len(features))
     linked = {entity for pair in file.linkage.strong for entity in pair}
     kept = {entity: kept_us(file.profiles.get(entity, Profile())) for entity in linked}

@@ -16,19 +16,20 @@ import numpy.typing as npt
 
 from riskengine.clock import monotonic_ns
 from riskengine.engine.configuration import Configuration
+from riskengine.engine.fold.kernels import fold_events
 from riskengine.engine.kernels import (
     SUMMARY_FOLDED_ONLY,
     SUMMARY_MODEL_SKIPPED,
     SUMMARY_SCORED,
     begin_decisions,
-    fold_events,
     tell_model,
 )
 from riskengine.engine.measuring import Features, Increments, Measuring, Valid
 from riskengine.engine.state import State
 from riskengine.enums import Kind, Stage, Verdict
 from riskengine.limits import EngineLimits
-from riskengine.types import DECISION_WORD, DECISION_WORDS, ENTITIES, EVENT_WORD, US_PER_SECOND, WordMatrix
+from riskengine.tables.layout import KEY_FIELDS_MAX
+from riskengine.types import DECISION_WORD, DECISION_WORDS, EVENT_WORD, US_PER_SECOND, WordMatrix
 
 _KIND: Final = EVENT_WORD["kind"]
 _SKIP: Final = EVENT_WORD["skip_stages"]
@@ -77,7 +78,7 @@ class Pipeline:
         self._lateness_us = limits.lateness_max_s * US_PER_SECOND
         self._measuring = Measuring(configuration.features, rows_max=rows, column_count=configuration.column_count)
         self._flags = np.zeros(rows, np.int64)
-        self._entities = np.zeros(len(ENTITIES), np.int64)
+        self._scratch = np.zeros((3, max(len(configuration.features.keys.types), KEY_FIELDS_MAX)), np.int64)
         self._contributions = np.zeros(configuration.column_count)
         self._margin = np.zeros(rows)
         self._probability = np.zeros(rows)
@@ -115,9 +116,12 @@ class Pipeline:
         fold_events(
             events,
             increments,
+            plan.keys.keys,
             plan.velocity.profiles,
             plan.velocity.windows,
             plan.velocity.reads,
+            plan.velocity.rates,
+            plan.velocity.places,
             plan.velocity.first_seen,
             plan.relations.relations,
             plan.relations.reads,
@@ -135,7 +139,7 @@ class Pipeline:
             features,
             valid,
             flags,
-            self._entities,
+            self._scratch,
             self._lateness_us,
             answers,
         )

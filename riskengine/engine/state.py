@@ -41,6 +41,7 @@ class State:
             retentions_us=features.velocity.horizons_us,
             relation_count_max=features.relations.relation_count_max,
             limits=limits,
+            registers=features.velocity.registers,
         )
         node_count = limits.entities_max * len(ENTITIES) if len(features.linkage.links) else 1
         self.nodes = np.zeros((node_count, linkage_layout.NODE_WORDS), np.int64)

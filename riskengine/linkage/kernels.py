@@ -2,7 +2,7 @@
 
 INVARIANTS: insert-only; union by size, the smaller node index wins a tie, so components and their roots
 are a function of the order of events. A node over its cap stops joining; its own features tell so.
-Source: union by size with path halving, Tarjan and van Leeuwen 1984. Called by `engine.kernels`.
+Source: union by size with path halving, Tarjan and van Leeuwen 1984. Called by `engine.fold.kernels`.
 """
 
 import numpy as np

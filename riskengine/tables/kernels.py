@@ -7,7 +7,7 @@ The arrays are those of `tables.layout`, under the same names in every kernel: `
 
 INVARIANTS: all are helpers that other kernels call once for each event, in event order; none allocates; every loop is bounded by
 a table's size. Tags are int64 here (the bits of the uint64 tag), because numba turns mixed uint64 and int64 into float64.
-Called by `tables.members.kernels`, `velocity.kernels` and `engine.kernels`.
+Called by `tables.members.kernels`, `velocity.kernels` and `engine.fold.kernels`.
 """
 
 import numpy as np
@@ -21,9 +21,9 @@ from riskengine.tables.layout import (
     HEAD_CURVE,
     HEAD_FIRST_TIME,
     HEAD_LAST_TIME,
+    HEAD_REGISTERS,
     HEAD_TAG,
     HEAD_TOUCHES,
-    HEAD_WORDS,
     META_CLASS_SHIFT,
     SWEEP_PER_INSERT,
     TYPE_ENTITIES_MAX,
@@ -199,8 +199,8 @@ def entity_drop(slot_tags, slot_entities, heads, arena, types, free, type_index,
     """
     slot_delete(slot_tags, slot_entities, types, type_index, heads[entity, HEAD_TAG])
     for word in range(HEAD_CURVE, heads.shape[1], 2):
-        # The curve's two words and each relation's two words; the node and flags pair between them owns no slab.
-        owns_slab = word == HEAD_CURVE or word >= HEAD_WORDS
+        # The curve's two words, the registers' and each relation's; the node and flags pair between them owns no slab.
+        owns_slab = word == HEAD_CURVE or word >= HEAD_REGISTERS
         if owns_slab and heads[entity, word] != 0:
             slab_give(arena, free, heads[entity, word], heads[entity, word + 1] >> META_CLASS_SHIFT)
     for word in range(heads.shape[1]):

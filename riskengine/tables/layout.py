@@ -27,7 +27,9 @@ HEAD_CURVE: Final = 4
 HEAD_CURVE_META: Final = 5
 HEAD_NODE: Final = 6
 HEAD_FLAGS: Final = 7
-HEAD_WORDS: Final = 8
+HEAD_REGISTERS: Final = 8
+HEAD_REGISTERS_META: Final = 9
+HEAD_WORDS: Final = 10
 """Words before the relations; each relation then takes two: slab offset and meta."""
 META_CLASS_SHIFT: Final = 32
 """A slab's meta word is its size class shifted by this, plus the number of rows or entries in use."""
@@ -48,7 +50,8 @@ TYPE_LIVE: Final = 7
 TYPE_EVICTED_COLD: Final = 8
 TYPE_EVICTED_IDLE: Final = 9
 TYPE_RETENTION_US: Final = 10
-TYPE_WORDS: Final = 11
+TYPE_REGISTERS: Final = 11  # words beside the head
+TYPE_WORDS: Final = 12
 
 # counters
 COUNTER_NEWEST_US: Final = 0
@@ -68,6 +71,14 @@ EVICTION_SAMPLE: Final = 8
 """How many entities are looked at to find the coldest when a type is full."""
 SWEEP_PER_INSERT: Final = 2
 """How many entities are checked for idleness whenever one is added."""
+
+# keys: one row for each declared entity type
+KEY_FIELDS_MAX: Final = 4
+KEY_TYPE: Final = 0
+KEY_FIELDS: Final = 1  # how many
+KEY_WORD: Final = 2  # word of the event for each field
+KEY_ENTITY: Final = KEY_WORD + KEY_FIELDS_MAX  # entity type of each field, -1: a code
+KEY_WORDS: Final = KEY_ENTITY + KEY_FIELDS_MAX
 
 RELATION_ENTRY_WORDS: Final = 4
 ENTRY_TAG: Final = 0

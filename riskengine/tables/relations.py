@@ -4,13 +4,13 @@ INVARIANT: one table for each ordered pair of entity types, whoever asks; the or
 Called by `engine.features`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from riskengine.tables import layout
-from riskengine.types import ENTITIES, ENTITY_INDEX, Ints
+from riskengine.types import ENTITY_INDEX, Ints
 
 
 @dataclass(slots=True)
@@ -49,10 +49,11 @@ class RelationPlan:
     words: dict[tuple[str, str], int]
 
 
-def build_relations(requests: Iterable[RelationRequest]) -> RelationPlan:
+def build_relations(requests: Iterable[RelationRequest], types: Mapping[str, int] = ENTITY_INDEX) -> RelationPlan:
     """Merges the requests into one plan.
 
     Args:
+        types: Index of each entity type by name.
         requests: In any number for the same pair; the largest cap wins.
     """
     merged: dict[tuple[str, str], RelationRequest] = {}
@@ -69,15 +70,15 @@ def build_relations(requests: Iterable[RelationRequest]) -> RelationPlan:
     rows: list[list[int]] = []
     reads: list[tuple[int, int]] = []
     words: dict[tuple[str, str], int] = {}
-    owned = dict.fromkeys(ENTITIES, 0)
+    owned = dict.fromkeys(types, 0)
     for (owner, member), request in merged.items():
         word = layout.HEAD_WORDS + 2 * owned[owner]
         owned[owner] += 1
         words[owner, member] = word
         rows.append(
             [
-                ENTITY_INDEX[owner],
-                ENTITY_INDEX[member],
+                types[owner],
+                types[member],
                 word,
                 request.entries_max,
                 request.new_column,

@@ -41,13 +41,20 @@ class Store:
         }
 
 
-def create_store(*, retentions_us: Sequence[int], relation_count_max: int, limits: EngineLimits) -> Store:
+def create_store(
+    *,
+    retentions_us: Sequence[int],
+    relation_count_max: int,
+    limits: EngineLimits,
+    registers: Sequence[int] | None = None,
+) -> Store:
     """Reserves the arrays of a store.
 
     Args:
         retentions_us: For each entity type, how long an idle entity is kept, microseconds; 0 for a type that is not kept.
         relation_count_max: The largest number of relations that one entity type owns.
         limits: `entities_max` and `arena_mib` apply.
+        registers: For each entity type the words beside its head; none where it is None.
 
     Returns:
         The store, empty. Pages are not touched before they are used.
@@ -63,6 +70,7 @@ def create_store(*, retentions_us: Sequence[int], relation_count_max: int, limit
         types[index, layout.TYPE_ENTITY_BASE] = entity_base
         types[index, layout.TYPE_ENTITIES_MAX] = limits.entities_max
         types[index, layout.TYPE_RETENTION_US] = retention_us
+        types[index, layout.TYPE_REGISTERS] = registers[index] if registers else 0
         slot_base += slots_per_type
         entity_base += limits.entities_max
     counters = np.zeros(layout.COUNTER_WORDS, np.int64)

@@ -5,17 +5,19 @@ Feature names follow one grammar, `{entity}.{measure}_{operation}_{window}`. A d
 feature's values depend on. Called by `engine.features`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
 from riskengine.feature import Feature
+from riskengine.tables.keys import KeyPlan, matrix
 from riskengine.tables.layout import MEMORY_US
-from riskengine.types import ENTITIES, ENTITY_INDEX, NUMBER_SLOTS, Ints
+from riskengine.types import EVENT_WORD, NUMBER_SLOTS, Ints
 from riskengine.velocity import layout
-from riskengine.velocity.schema import Inputs, Measure, Profile, window_us
+from riskengine.velocity.columns import Key, ProfileColumns, asked_windows, place_features
+from riskengine.velocity.schema import Inputs, Places, Profile, window_us
 
 
 @dataclass(slots=True)
@@ -30,8 +32,11 @@ class VelocityPlan:
         profiles: int64[P, PROFILE_WORDS].
         windows: int64[W, WINDOW_WORDS].
         reads: int64[R, FEATURE_WORDS].
+        rates: int64[_, RATE_WORDS].
+        places: int64[_, PLACE_WORDS].
         first_seen: int64[entity types], column of the entity's age or -1.
         horizons_us: For each entity type the longest time an event matters, 0 where nothing is kept.
+        registers: For each entity type how many words beside its head it has: its key, rates and places.
     """
 
     features: list[Feature]
@@ -41,8 +46,11 @@ class VelocityPlan:
     profiles: Ints
     windows: Ints
     reads: Ints
+    rates: Ints
+    places: Ints
     first_seen: Ints
     horizons_us: list[int]
+    registers: list[int]
 
 
 _EVENT_FEATURES: Final = {
@@ -82,38 +90,8 @@ _EVENT_FEATURES: Final = {
 assert sorted(_EVENT_FEATURES) == list(range(layout.COLUMN_NUMBERS)), "each column has a name, and the numbers follow"
 EVENT_FEATURES: Final = tuple(_EVENT_FEATURES[column] for column in range(layout.COLUMN_NUMBERS))
 """What an event tells of itself, by column."""
-
-
-_OPERATIONS: Final = {
-    "count": (layout.OPERATION_COUNT, "events", "How many {measure}events there were in {window}, this one included."),
-    "sum": (layout.OPERATION_SUM, "units of {of}", "The sum of {of} over {window}, this event included."),
-    "mean": (layout.OPERATION_MEAN, "units of {of}", "The mean of {of} over {window} before this event."),
-    "std": (layout.OPERATION_STD, "doublings", "The spread of {of} over {window} before this event."),
-    "zscore": (layout.OPERATION_ZSCORE, "spreads", "How far {of} is from its mean over {window} before this event."),
-}
-
-
-@dataclass(slots=True)
-class _Builder:
-    columns: dict[str, int]
-    features: list[Feature]
-    conditions: list[str] = field(default_factory=list)
-    measures: list[tuple[int, int, int, int]] = field(default_factory=list)
-    profiles: list[list[int]] = field(default_factory=list)
-    windows: list[tuple[int, int]] = field(default_factory=list)
-    reads: list[list[int]] = field(default_factory=list)
-
-    def feature(self, feature: Feature) -> int:
-        self.columns[feature.name] = len(self.features)
-        self.features.append(feature)
-        return self.columns[feature.name]
-
-    def condition(self, text: str | None) -> int:
-        if text is None:
-            return -1
-        if text not in self.conditions:
-            self.conditions.append(text)
-        return self.conditions.index(text)
+RATE_HALVINGS: Final = 8
+"""How many half-lives an idle entity is remembered for the sake of a rate: what is left of it then is 0.4 %."""
 
 
 def event_features(inputs: Inputs) -> list[Feature]:
@@ -139,138 +117,117 @@ def kept_us(profile: Profile) -> int:
     reaches = [window_us(window) for windows in profile.distinct.values() for window in windows]
     for measure in profile.measures.values():
         delay_us = window_us(measure.delay) if measure.delay else 0
-        reaches += [window_us(window) + delay_us for name in _OPERATIONS for window in getattr(measure, name)]
+        reaches += [window_us(window) + delay_us for window in asked_windows(measure)]
+        # After some halvings nothing is left of a rate.
+        reaches += [RATE_HALVINGS * window_us(half_life) for half_life in measure.rate]
     return max([MEMORY_US, *reaches])
 
 
-def _measure_index(builder: _Builder, first: int, key: tuple[int, int, int, int]) -> int:
-    """Returns the place of a cumulative measure within its profile; an equal one is shared."""
-    own = builder.measures[first:]
-    if key not in own:
-        builder.measures.append(key)
-        own = builder.measures[first:]
-    return own.index(key)
+@dataclass(slots=True)
+class _Plan:
+    """What has been planned so far."""
+
+    features: list[Feature]
+    conditions: list[str] = field(default_factory=list)
+    measures: list[Key] = field(default_factory=list)
+    profiles: list[list[int]] = field(default_factory=list)
+    windows: list[tuple[int, int]] = field(default_factory=list)
+    reads: list[list[int]] = field(default_factory=list)
+    rates: list[list[int]] = field(default_factory=list)
+    places: list[list[int]] = field(default_factory=list)
+
+    def feature(self, feature: Feature) -> int:
+        self.features.append(feature)
+        return len(self.features) - 1
+
+    def condition(self, text: str | None) -> int:
+        if text is None:
+            return -1
+        if text not in self.conditions:
+            self.conditions.append(text)
+        return self.conditions.index(text)
 
 
-def _definition(entity: str, profile: Profile, measure: Measure, asked: str) -> str:
-    """Returns the definition of one answer. The profile's bounds are in it: beyond its rows an answer is an estimate."""
-    return (
-        f"{entity}|when={measure.when or ''}|of={measure.of or ''}|delay={measure.delay or ''}|{asked}"
-        f"|rows_max={profile.rows_max}|epsilon_shift={profile.epsilon_shift}"
-    )
+def _add_measures(plan: _Plan, entity_type: int, entity: str, profile: Profile, *, lateness_us: int) -> list[list[int]]:
+    """Adds the answers of a profile's measures; returns the rows of its rates, whose registers are not placed yet."""
+    sources = {feature.name: column for column, feature in enumerate(plan.features)}
+    own = ProfileColumns(entity, profile, sources)
+    for name, measure in profile.measures.items():
+        own.add(name, condition=plan.condition(measure.when), feature=plan.feature)
+    first = len(plan.measures)
+    plan.measures += own.measures()
+    if own.reads:
+        windows = own.windows()
+        row = [0] * layout.PROFILE_WORDS
+        row[layout.PROFILE_TYPE] = entity_type
+        row[layout.PROFILE_INCREMENT] = first
+        row[layout.PROFILE_SUMS], row[layout.PROFILE_EXTREMES] = len(own.sums), len(own.extremes)
+        row[layout.PROFILE_ROWS_MAX] = profile.rows_max
+        row[layout.PROFILE_HORIZON_US] = own.reach_us() + lateness_us
+        row[layout.PROFILE_EPSILON_SHIFT] = profile.epsilon_shift
+        row[layout.PROFILE_WINDOW], row[layout.PROFILE_WINDOWS] = len(plan.windows), len(windows)
+        row[layout.PROFILE_FEATURE], row[layout.PROFILE_FEATURES] = len(plan.reads), len(own.reads)
+        plan.profiles.append(row)
+        plan.windows += windows
+        plan.reads += own.read_rows(windows)
+    return own.rate_rows(entity_type, first)
 
 
-def _read_rows(builder: _Builder, entity: str, name: str, profile: Profile, first: int) -> list[list[int]]:
-    """Adds the features of one measure and returns their rows of the reads, with windows as (us, delay) pairs in column 2."""
-    measure = profile.measures[name]
-    condition = builder.condition(measure.when)
-    delay_us = window_us(measure.delay) if measure.delay else 0
-    # A measure of a value counts only events that have it, so that a mean divides by what it sums.
-    source = builder.columns[measure.of] if measure.of else -1
-    scale = 1_000_000 if measure.of and measure.of.startswith("numbers.") else 1
-    counting = _measure_index(builder, first, (condition, source, layout.TRANSFORM_ONE, 1))
-    rows = []
-    for operation_name, (operation, unit, words) in _OPERATIONS.items():
-        for window in getattr(measure, operation_name):
-            total = square = counting
-            if operation in (layout.OPERATION_SUM, layout.OPERATION_MEAN):
-                total = _measure_index(builder, first, (condition, source, layout.TRANSFORM_VALUE, scale))
-            elif operation in (layout.OPERATION_STD, layout.OPERATION_ZSCORE):
-                total = _measure_index(builder, first, (condition, source, layout.TRANSFORM_LOG, 1))
-                square = _measure_index(builder, first, (condition, source, layout.TRANSFORM_LOG_SQUARE, 1))
-            texts = {"measure": "" if name == "event" else f"{name} ", "of": measure.of or "", "window": window}
-            column = builder.feature(
-                Feature(
-                    f"{entity}.{name}_{operation_name}_{window}",
-                    unit.format(**texts),
-                    f"{words.format(**texts)} Per {entity}.",
-                    definition=_definition(entity, profile, measure, f"{operation_name}|{window}"),
-                )
-            )
-            answer_scale = scale if operation in (layout.OPERATION_SUM, layout.OPERATION_MEAN) else 1
-            rows.append([operation, column, window_us(window), delay_us, counting, total, square, answer_scale])
-    if measure.since_last:
-        column = builder.feature(
-            Feature(
-                f"{entity}.{name}_since_last_s",
-                "seconds",
-                f"The time since the last {name} event. Per {entity}.",
-                definition=_definition(entity, profile, measure, "since_last"),
-            )
-        )
-        rows.append([layout.OPERATION_SINCE_LAST, column, -1, 0, counting, counting, counting, 1])
-    return rows
+def _add_places(plan: _Plan, entity_type: int, entity: str, places: Places, register: int) -> int:
+    """Adds what is asked of an entity's places; returns the first register after theirs."""
+    row = [-1] * layout.PLACE_WORDS
+    row[layout.PLACE_TYPE], row[layout.PLACE_REGISTER] = entity_type, register
+    row[layout.PLACE_HALF_LIFE_US] = window_us(places.home) if places.home else 0
+    for word, region in zip((layout.PLACE_REGION, layout.PLACE_REGION_ELSE), places.region, strict=False):
+        row[word] = EVENT_WORD[region]
+    for word, feature in place_features(entity, places):
+        row[word] = plan.feature(feature)
+    if max(row[layout.PLACE_COLUMN_CHANGED :]) < 0:
+        return register
+    plan.places.append(row)
+    return register + layout.PLACE_REGISTERS
 
 
-def _add_profile(builder: _Builder, entity: str, profile: Profile, *, lateness_us: int) -> None:
-    first = len(builder.measures)
-    rows: list[list[int]] = []
-    for name in profile.measures:
-        rows += _read_rows(builder, entity, name, profile, first)
-    if not rows:
-        return
-    windows = sorted({(row[2], row[3]) for row in rows if row[2] >= 0})
-    reach_us = max((us + delay for us, delay in windows), default=0)
-    if any(row[0] == layout.OPERATION_SINCE_LAST for row in rows):
-        # The last event is looked for as far back as an idle entity is remembered, however short the windows are.
-        reach_us = max(reach_us, MEMORY_US)
-    # Reads of one window stand together, so that its two searches are done once.
-    rows.sort(key=lambda row: (row[2], row[3], row[1]))
-    read_first, window_first = len(builder.reads), len(builder.windows)
-    for operation, column, us, delay_us, counting, total, square, scale in rows:
-        window = windows.index((us, delay_us)) if us >= 0 else -1
-        builder.reads.append([operation, column, window, counting, total, square, scale])
-    builder.windows += windows
-    row = [0] * layout.PROFILE_WORDS
-    row[layout.PROFILE_TYPE] = ENTITY_INDEX[entity]
-    row[layout.PROFILE_INCREMENT] = first
-    row[layout.PROFILE_MEASURES] = len(builder.measures) - first
-    row[layout.PROFILE_ROWS_MAX] = profile.rows_max
-    row[layout.PROFILE_HORIZON_US] = reach_us + lateness_us
-    row[layout.PROFILE_EPSILON_SHIFT] = profile.epsilon_shift
-    row[layout.PROFILE_WINDOW], row[layout.PROFILE_WINDOWS] = window_first, len(windows)
-    row[layout.PROFILE_FEATURE], row[layout.PROFILE_FEATURES] = read_first, len(rows)
-    builder.profiles.append(row)
-
-
-def _matrix(rows: Sequence[Sequence[int]], words: int) -> Ints:
-    return np.array(rows, np.int64).reshape(len(rows), words)
-
-
-def build_plan(inputs: Inputs, profiles: Mapping[str, Profile], *, lateness_us: int) -> VelocityPlan:
+def build_plan(inputs: Inputs, profiles: Mapping[str, Profile], keys: KeyPlan, *, lateness_us: int) -> VelocityPlan:
     """Builds the plan.
 
     Args:
         inputs: The declared numbers and labels.
         profiles: By entity name; names were checked.
+        keys: The entity types, declared ones included.
         lateness_us: How late an event may be and still enter a window, microseconds.
 
     Returns:
         The plan; its features are the first columns of the features matrix.
     """
-    builder = _Builder(columns={}, features=[])
-    for feature in event_features(inputs):
-        builder.feature(feature)
-    first_seen = np.full(len(ENTITIES), -1, np.int64)
-    horizons_us = [0] * len(ENTITIES)
+    plan = _Plan(features=event_features(inputs))
+    first_seen = np.full(len(keys.types), -1, np.int64)
+    horizons_us, registers = [0] * len(keys.types), keys.registers()
     for entity, profile in profiles.items():
-        _add_profile(builder, entity, profile, lateness_us=lateness_us)
-        index = ENTITY_INDEX[entity]
+        index = keys.types[entity]
+        for row in _add_measures(plan, index, entity, profile, lateness_us=lateness_us):
+            row[layout.RATE_REGISTER] = registers[index]
+            registers[index] += layout.RATE_REGISTERS
+            plan.rates.append(row)
+        registers[index] = _add_places(plan, index, entity, profile.places, registers[index])
         if profile.first_seen:
             name = f"{entity}.first_seen_age_s"
             words = f"The time since this {entity} was first seen."
             definition = f"{entity}|first_seen|kept_us={kept_us(profile)}"
-            first_seen[index] = builder.feature(Feature(name, "seconds", words, definition=definition))
+            first_seen[index] = plan.feature(Feature(name, "seconds", words, definition=definition))
         horizons_us[index] = kept_us(profile) + lateness_us
     assert len(inputs.numbers) <= NUMBER_SLOTS
     return VelocityPlan(
-        features=builder.features,
-        conditions=builder.conditions,
+        features=plan.features,
+        conditions=plan.conditions,
         numbers=np.arange(len(inputs.numbers), dtype=np.int64),
-        measures=_matrix(builder.measures, layout.MEASURE_WORDS),
-        profiles=_matrix(builder.profiles, layout.PROFILE_WORDS),
-        windows=_matrix(builder.windows, layout.WINDOW_WORDS),
-        reads=_matrix(builder.reads, layout.FEATURE_WORDS),
+        measures=matrix(plan.measures, layout.MEASURE_WORDS),
+        profiles=matrix(plan.profiles, layout.PROFILE_WORDS),
+        windows=matrix(plan.windows, layout.WINDOW_WORDS),
+        reads=matrix(plan.reads, layout.FEATURE_WORDS),
+        rates=matrix(plan.rates, layout.RATE_WORDS),
+        places=matrix(plan.places, layout.PLACE_WORDS),
         first_seen=first_seen,
         horizons_us=horizons_us,
+        registers=registers,
     )

@@ -5,7 +5,7 @@ Called by `velocity.plan`, `velocity.distinct` and `engine.features`.
 """
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -39,9 +39,32 @@ def _checked(text: str) -> str:
 
 Window = Annotated[str, AfterValidator(_checked)]
 Windows = Annotated[list[Window], Field(max_length=16)]
+
+
+def ratio_windows(text: str) -> tuple[str, str]:
+    """Splits a ratio such as ``1h/30d`` into its short and its long window.
+
+    Raises:
+        ValueError: They are not two windows, the first one shorter.
+    """
+    short, slash, long = text.partition("/")
+    if not slash or window_us(short) >= window_us(long):
+        raise ValueError("a ratio is a short and a long window, for example 1h/30d")
+    return short, long
+
+
+def _checked_ratio(text: str) -> str:
+    ratio_windows(text)
+    return text
+
+
+Ratios = Annotated[list[Annotated[str, AfterValidator(_checked_ratio)]], Field(max_length=16)]
 Name = Annotated[
     str, Field(pattern=pattern(r"^[a-z][a-z0-9_]{0,31}$", "must be lower_snake_case, at most 32 characters"))
 ]
+
+
+Region = Literal["card_region", "ip_region", "merchant_region", "payee_region", "billing_region", "shipping_region"]
 
 
 class _Strict(BaseModel):
@@ -67,8 +90,36 @@ class Measure(_Strict):
     """Spread of log2(1 + of), the current event excluded; missing with fewer than 2 earlier events."""
     zscore: Windows = []
     """Deviation of the current log2(1 + of) from its mean, in spreads of at least 0.125; missing as std."""
+    max: Windows = []
+    """Largest `of`, the current event excluded; missing without an earlier event."""
+    min: Windows = []
+    """Smallest `of`, likewise."""
+    hour: Windows = []
+    """Habit of the hour of day where the payer is: how far this event is from it, in hours, and its von Mises
+    concentration; the current event excluded, missing with fewer than 3 earlier ones."""
+    rate: Windows = []
+    """Half-lives: events, or what `of` adds up to, halved every so often, the current event included. Exempt from the
+    independence of order."""
+    ratio: Ratios = []
+    """Pairs such as 1h/30d: the rate of events in the short window over that in the long one, the current event included."""
     since_last: bool = False
     """Seconds since the last counted event before this one; missing without one within 30 days."""
+    gaps: Annotated[int, Field(ge=0, le=8)] = 0
+    """The last so many times between counted events, this one's first, in seconds; missing as since_last."""
+    include_current: bool | None = None
+    """Whether the current event is a part of this measure's answers. None: of count, sum, rate and ratio it is, of mean,
+    std, max, min and hour it is not. A zscore, since_last and gaps never include it."""
+
+
+class Places(_Strict):
+    """Where an entity was."""
+
+    region: Annotated[list[Region], Field(max_length=2)] = []
+    """Regions of the event, the first that is told counts: whether it is another one than last time."""
+    travel: bool = False
+    """Speed from the last position to this one, km/h; missing without two positions."""
+    home: Window | None = None
+    """Distance from the centroid of earlier positions, km, each of which weighs half after so long."""
 
 
 class Profile(_Strict):
@@ -82,6 +133,8 @@ class Profile(_Strict):
     """Measures by name."""
     first_seen: bool = False
     """Seconds since the entity's first event; missing for the first."""
+    places: Places = Places()
+    """Where the entity was."""
     distinct: dict[str, Windows] = {}
     """Other entity types that are counted, by window, the current event included."""
     new: list[str] = []

@@ -3,9 +3,7 @@
 The definition of velocity and linkage in O(n) for each event, for streams that stay below every bound.
 """
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import networkx as nx
@@ -15,33 +13,38 @@ from riskengine.engine.features import FeaturesFile
 from riskengine.engine.kernels import SUMMARY_FOLDED_ONLY, SUMMARY_MODEL_SKIPPED, SUMMARY_SCORED
 from riskengine.enums import DecisionFlag, Kind, ReplyStatus, Stage
 from riskengine.linkage.plan import Linkage
-from riskengine.tables.layout import MEMORY_US
 from riskengine.types import DECISION, ENTITIES, MISSING, TAG_COLUMNS
-from riskengine.velocity import layout
-from riskengine.velocity.schema import Measure, window_us
+from riskengine.velocity.schema import window_us
 
-from .velocity import log2_fixed
-
-VALUE_MAX = float(layout.VALUE_MAX)
-Condition = Callable[[np.void], bool]
-Answers = dict[str, float]
+from .answers import Answers, Condition, Measured, measure_answers, place_answers
+from .registers import fields_tag
 
 
 class History:
-    """All folded events so far, by entity."""
+    """All folded events so far, by entity.
 
-    def __init__(self) -> None:
+    Args:
+        keys: Declared entity types, as columns of the event.
+    """
+
+    def __init__(self, keys: Mapping[str, list[str]]) -> None:
+        self.keys = keys
         self.events: dict[tuple[str, int], list[np.void]] = {}
         self.links: nx.Graph[tuple[str, int]] = nx.Graph()
         self.newest_us = -(2**62)
 
+    def tag(self, entity: str, event: np.void) -> int:
+        if entity in self.keys:
+            return fields_tag([int(event[column]) for column in self.keys[entity]])
+        return int(event[f"{entity}_tag"])
+
     def of(self, entity: str, event: np.void) -> list[np.void]:
-        return self.events.get((entity, int(event[f"{entity}_tag"])), [])
+        return self.events.get((entity, self.tag(entity, event)), [])
 
     def add(self, event: np.void) -> None:
-        for entity in ENTITIES:
-            if event[f"{entity}_tag"]:
-                self.events.setdefault((entity, int(event[f"{entity}_tag"])), []).append(event)
+        for entity in (*ENTITIES, *self.keys):
+            if self.tag(entity, event):
+                self.events.setdefault((entity, self.tag(entity, event)), []).append(event)
 
     def erase(self, command: np.void) -> None:
         """Puts the tombstone in the place of each tag, everywhere."""
@@ -58,97 +61,19 @@ class History:
                 self.events[entity, int(tombstone)] = self.events.pop((entity, int(tag)))
             nodes[entity, int(tag)] = entity, int(tombstone)
         self.links = nx.relabel_nodes(self.links, nodes)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A measure with what its names mean.
-
-    Attributes:
-        measure: As it is declared.
-        conditions: What each CEL text means.
-        numbers: Slot of each of the caller's numbers.
-    """
-
-    measure: Measure
-    conditions: Mapping[str, Condition]
-    numbers: Mapping[str, int]
-
-    @property
-    def scale(self) -> int:
-        """A number of the caller's is kept in millionths, an amount as it is."""
-        return 1 if self.measure.of == "txn.amount" else 1_000_000
-
-    def _of(self, event: np.void) -> float | None:
-        """Returns what is measured, None where the event has none."""
-        if self.measure.of == "txn.amount":
-            amount = int(event["amount_base_minor"])
-            return None if amount == MISSING else float(amount)
-        assert self.measure.of is not None
-        number = float(event[f"number_{self.numbers[self.measure.of.removeprefix('numbers.')]}"])
-        return None if math.isnan(number) else number
-
-    def value(self, event: np.void) -> int:
-        """Returns what a sum adds, in units of 1 / scale, within what may be added up."""
-        return round(max(-VALUE_MAX, min((self._of(event) or 0.0) * self.scale, VALUE_MAX)))
-
-    def log(self, event: np.void) -> int:
-        """Returns the logarithm as it is kept, of the whole units."""
-        return log2_fixed(round(max(0.0, min(self._of(event) or 0.0, VALUE_MAX))))
-
-    def counts(self, event: np.void) -> bool:
-        """Tells whether an event counts: its condition holds, and it has what is measured."""
-        if self.measure.when is not None and not self.conditions[self.measure.when](event):
-            return False
-        return self.measure.of is None or self._of(event) is not None
-
-    def inside(self, events: list[np.void], window: str, time_us: int) -> list[np.void]:
-        """Returns the events of a window that count."""
-        end = time_us - (window_us(self.measure.delay) if self.measure.delay else 0)
-        start = end - window_us(window)
-        return [e for e in events if start < e["event_time_us"] <= end and self.counts(e)]
-
-
-def _measure(answers: Answers, prefix: str, measured: Measured, event: np.void, earlier: list[np.void]) -> None:
-    measure = measured.measure
-    time_us = int(event["event_time_us"])
-    with_own = [*earlier, event]
-    for window in measure.count:
-        answers[f"{prefix}_count_{window}"] = float(len(measured.inside(with_own, window, time_us)))
-    for window in measure.sum:
-        total = sum(measured.value(e) for e in measured.inside(with_own, window, time_us))
-        answers[f"{prefix}_sum_{window}"] = total / float(measured.scale)
-    for window in measure.mean:
-        values = [measured.value(e) for e in measured.inside(earlier, window, time_us)]
-        if values:
-            answers[f"{prefix}_mean_{window}"] = sum(values) / float(len(values)) / float(measured.scale)
-    for window in {*measure.std, *measure.zscore}:
-        logs = [measured.log(e) for e in measured.inside(earlier, window, time_us)]
-        if len(logs) < layout.STD_EVENTS_MIN:
-            continue
-        mean = sum(logs) / float(len(logs))
-        squares = sum(log * log for log in logs) / float(len(logs))
-        spread = math.sqrt(max(squares - mean * mean, 0.0)) / 4096
-        if window in measure.std:
-            answers[f"{prefix}_std_{window}"] = spread
-        if window in measure.zscore and measured.counts(event) and not measure.delay:
-            own = measured.log(event) / 4096
-            answers[f"{prefix}_zscore_{window}"] = (own - mean / 4096) / max(spread, layout.STD_FLOOR)
-    if measure.since_last:
-        times = [int(e["event_time_us"]) for e in earlier if measured.counts(e)]
-        times = [time for time in times if time_us - MEMORY_US < time <= time_us]
-        if times:
-            answers[f"{prefix}_since_last_s"] = (time_us - max(times)) / 1e6
+        for entity, tag in [node for node in self.events if node[0] in self.keys]:
+            events = self.events.pop((entity, tag))
+            self.events[entity, self.tag(entity, events[0])] = events
 
 
 def _distinct(
-    answers: Answers, entity: str, members: list[str], windows: Any, event: np.void, seen: list[np.void]
+    answers: Answers, entity: str, members: list[str], windows: Any, event: np.void, history: History
 ) -> None:
-    seen = [e for e in seen if e["kind"] != Kind.OUTCOME]
+    seen = [e for e in history.of(entity, event) if e["kind"] != Kind.OUTCOME]
     for member in members:
         last: dict[int, int] = {}
         for e in seen:
-            tag = int(e[f"{member}_tag"])
+            tag = history.tag(member, e)
             if tag:
                 last[tag] = max(last.get(tag, MISSING), int(e["event_time_us"]))
         for window in windows[member]:
@@ -192,6 +117,11 @@ def _linkage(answers: Answers, history: History, linkage: Linkage, event: np.voi
             answers[f"{entity}.over_degree_cap"] = float(over)
 
 
+def column_of(field: str) -> str:
+    """Returns the event's column of a key's field: an entity's tag, or a code that is called as it stands there."""
+    return f"{field}_tag" if field in ENTITIES else field
+
+
 def fold_events(
     file: FeaturesFile, events: np.ndarray, conditions: Mapping[str, Condition], lateness_us: int, ring_rows: int
 ) -> tuple[list[Answers], list[int]]:
@@ -207,7 +137,7 @@ def fold_events(
     Returns:
         For each event the features that are present, by name, without those of the event alone; and the FOLDED bit.
     """
-    history = History()
+    history = History({name: [column_of(field) for field in fields] for name, fields in file.keys.items()})
     numbers = {key: slot for slot, key in enumerate(file.inputs.numbers)}
     told: list[Answers] = []
     flags: list[int] = []
@@ -221,7 +151,7 @@ def fold_events(
             continue
         forgotten = events["event_time_us"][: max(0, index + 1 - ring_rows)]
         fold = history.newest_us - time_us <= lateness_us and not (forgotten >= time_us).any()
-        earlier = {entity: list(history.of(entity, event)) for entity in ENTITIES}
+        earlier = {entity: list(history.of(entity, event)) for entity in (*ENTITIES, *file.keys)}
         if fold:
             history.newest_us = max(history.newest_us, time_us)
             history.add(event)
@@ -229,22 +159,21 @@ def fold_events(
                 _join(history, file.linkage, event)
         if event["kind"] == Kind.SCORE and not event["skip_stages"] & Stage.VELOCITY:
             for entity, profile in file.profiles.items():
-                if not event[f"{entity}_tag"]:
+                if not history.tag(entity, event):
                     continue
                 for name, measure in profile.measures.items():
                     measured = Measured(measure, conditions, numbers)
-                    _measure(answers, f"{entity}.{name}", measured, event, earlier[entity])
+                    measure_answers(answers, f"{entity}.{name}", measured, event, earlier[entity])
                 if profile.first_seen and fold and earlier[entity]:
                     first_us = min(int(e["event_time_us"]) for e in earlier[entity])
                     answers[f"{entity}.first_seen_age_s"] = max(time_us - first_us, 0) / 1e6
                 if history.of(entity, event):
-                    _distinct(
-                        answers, entity, list(profile.distinct), profile.distinct, event, history.of(entity, event)
-                    )
+                    _distinct(answers, entity, list(profile.distinct), profile.distinct, event, history)
                 for member in profile.new:
-                    if fold and event[f"{member}_tag"]:
-                        known = {int(e[f"{member}_tag"]) for e in earlier[entity] if e["kind"] != Kind.OUTCOME}
-                        answers[f"{entity}.new_{member}"] = float(int(event[f"{member}_tag"]) not in known)
+                    if fold and history.tag(member, event):
+                        known = {history.tag(member, e) for e in earlier[entity] if e["kind"] != Kind.OUTCOME}
+                        answers[f"{entity}.new_{member}"] = float(history.tag(member, event) not in known)
+                place_answers(answers, entity, profile.places, event, earlier[entity])
         if event["kind"] == Kind.SCORE and not event["skip_stages"] & Stage.LINKAGE:
             _linkage(answers, history, file.linkage, event)
         told.append(answers)

@@ -27,10 +27,10 @@ def store_with_entity() -> Store:
 def insert(store: Store, time_us: int, amount: int, *, rows_max: int, shift: int, newest_us: int) -> None:
     """Adds one event of (count, amount) to the curve of entity 0."""
     count = kernels.curve_room(
-        store.heads, store.arena, store.free, store.counters, 0, 3, rows_max, 40 * DAY_US, shift, newest_us
+        store.heads, store.arena, store.free, store.counters, 0, 3, 2, rows_max, 40 * DAY_US, shift, newest_us
     )
     assert 0 < count < rows_max
-    kernels.curve_insert(store.heads, store.arena, 0, 3, count, time_us, np.array([1, amount]), 0)
+    kernels.curve_insert(store.heads, store.arena, 0, 3, 2, count, time_us, np.array([1, amount]), 0)
 
 
 def over(store: Store, time_us: int, window_us: int) -> tuple[int, int]:

@@ -4,7 +4,7 @@ The arrays are those of `tables.layout`, as in `tables.kernels`; ``word`` is the
 holds its size class and its entries.
 
 INVARIANTS: a table never holds more than its cap; at the cap the member unseen for longest is replaced and the entity flagged.
-Called by `engine.kernels`.
+Called by `engine.fold.kernels`.
 """
 
 import numpy as np

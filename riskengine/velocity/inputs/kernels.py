@@ -25,17 +25,24 @@ from riskengine.velocity.layout import (
     COLUMN_VERIFICATIONS_FAILED,
     COLUMN_VERIFICATIONS_PASSED,
     COLUMN_WEEKEND,
+    HOUR_SINES,
     LOG_FRACTION_BITS,
     MEASURE_CONDITION,
     MEASURE_SCALE,
     MEASURE_SOURCE,
     MEASURE_TRANSFORM,
+    MINUTES_PER_DAY,
+    TRANSFORM_COS,
     TRANSFORM_LOG,
     TRANSFORM_LOG_SQUARE,
+    TRANSFORM_MAX,
+    TRANSFORM_MIN,
     TRANSFORM_ONE,
+    TRANSFORM_SIN,
     VALUE_MAX,
 )
 
+_SINES = np.array(HOUR_SINES, np.int64)
 _AMOUNT = EVENT_WORD["amount_base_minor"]
 _TYPE = EVENT_WORD["transaction_type"]
 _TIME = EVENT_WORD["event_time_us"]
@@ -150,7 +157,7 @@ def event_features(events, numbers, features, valid):
 
 @kernel("int64(int64[:,::1], float64[:,::1], uint8[:,::1], float64[:,::1], uint8[:,::1], int64[:,::1])")
 def increments(measures, features, valid, conditions, conditions_valid, out):
-    """Computes what each event adds to each cumulative measure: 0 where its condition is false or missing.
+    """Computes what each event adds to each measure: 0 where its condition is false or missing, MISSING to an extreme.
 
     Args:
         measures: int64[M, MEASURE_WORDS], see `layout`.
@@ -165,16 +172,21 @@ def increments(measures, features, valid, conditions, conditions_valid, out):
     """
     for row in range(len(features)):
         for measure in range(len(measures)):
-            out[row, measure] = 0
+            transform = measures[measure, MEASURE_TRANSFORM]
+            extreme = transform == TRANSFORM_MAX or transform == TRANSFORM_MIN
+            out[row, measure] = MISSING if extreme else 0
             condition = measures[measure, MEASURE_CONDITION]
             if condition >= 0 and (conditions_valid[row, condition] == 0 or conditions[row, condition] == 0.0):
                 continue
-            transform = measures[measure, MEASURE_TRANSFORM]
             source = measures[measure, MEASURE_SOURCE]
             if source >= 0 and valid[row, source] == 0:
                 continue
             if transform == TRANSFORM_ONE:
                 out[row, measure] = 1
+                continue
+            if transform == TRANSFORM_SIN or transform == TRANSFORM_COS:
+                quarter = MINUTES_PER_DAY // 4 if transform == TRANSFORM_COS else 0
+                out[row, measure] = _SINES[(np.int64(features[row, source] * 60.0) + quarter) % MINUTES_PER_DAY]
                 continue
             scaled = np.rint(features[row, source] * measures[measure, MEASURE_SCALE])
             value = np.int64(min(max(scaled, -float(VALUE_MAX)), float(VALUE_MAX)))
@@ -182,5 +194,5 @@ def increments(measures, features, valid, conditions, conditions_valid, out):
                 value = log2_fixed(max(value, np.int64(0)))
                 if transform == TRANSFORM_LOG_SQUARE:
                     value = value * value
-            out[row, measure] = value
+            out[row, measure] = -value if transform == TRANSFORM_MIN else value
     return len(features)

@@ -1,0 +1,1 @@
+"""What velocity answers of its curves."""

@@ -1,0 +1,1 @@
+"""What velocity keeps in registers: rates that decay, and places."""
