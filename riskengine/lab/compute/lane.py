@@ -114,15 +114,19 @@ class Lane:
             count: Its events.
         """
         assert self._pipeline is not None, "a lane without columns folds nothing"
-        target, own, done = self._slots.folds[slot], self._recipe.columns, 0
+        target, own, done = self._slots.folds[slot], self._recipe.columns.tolist(), 0
         for first in range(0, count, self._pipeline.rows_max):
             events = words(target.events[first : min(first + self._pipeline.rows_max, count)])
             features, valid, flags = self._pipeline.fold(events)
             scored = np.flatnonzero(events[:, _KIND] == _SCORE)
+            if len(scored) < len(events):
+                features, valid, flags = features[scored], valid[scored], flags[scored]
             rows = slice(done, done + len(scored))
-            target.columns[own, rows] = features[:, own][scored].T
-            target.valid[own, rows] = valid[:, own][scored].T
-            target.approximate[self._recipe.number, rows] = (flags[scored] & _APPROXIMATE) != 0
+            # Column by column: one assignment of all by their numbers takes ten times as long.
+            for column in own:
+                target.columns[column, rows] = features[:, column]
+                target.valid[column, rows] = valid[:, column]
+            target.approximate[self._recipe.number, rows] = (flags & _APPROXIMATE) != 0
             done += len(scored)
         return Folded(done, arena_use(self._pipeline.state))
 
