@@ -27,7 +27,7 @@ from riskengine.engine.state import State
 from riskengine.enums import DecisionFlag
 from riskengine.limits import EngineLimits
 from riskengine.types import ENTITY_INDEX, words
-from riskengine.yamlfile import load_file
+from riskengine.yamlfile import load_yaml
 from tests.engine.conftest import DEFAULTS
 from tests.strategies import event_streams, stream_of
 
@@ -35,7 +35,10 @@ from tests.strategies import event_streams, stream_of
 LIMITS = EngineLimits(entities_max=20, arena_mib=4, recent_decisions_max=16, batch_rows_max=7, lateness_max_s=3600)
 
 
-STARTER = compile_features(load_file(DEFAULTS / "features.yaml"), LIMITS)
+CAPS = "degree_max:\n    payee: 200", "degree_max_default: 3\n  degree_max:\n    payee: 5"
+TEXT = (DEFAULTS / "features.yaml").read_text()
+STARTER = compile_features(load_yaml(TEXT.replace(*CAPS), name="features.yaml"), LIMITS)
+"""The starter's features, with caps of linkage that short streams reach."""
 
 
 class Folded:
@@ -139,8 +142,11 @@ def test_arena_that_is_too_small_for_all_types_is_told(rules_only: Configuration
     assert not fits([(10, True)], arena_words)
 
 
-def test_approximate_is_told_by_some_part(rules_only: Configuration) -> None:
-    """Goal: the flag is tested where it is set at all. Method: the long stream of above has such rows and others."""
-    flags = Folded(STARTER, rules_only, stream_of(3_000, seed=5, entity_count=15)).flags & DecisionFlag.APPROXIMATE
+def test_long_stream_has_what_is_compared(rules_only: Configuration) -> None:
+    """Goal: the comparison above is worth something. Method: it has estimates and exact answers, and devices over their cap."""
+    folded = Folded(STARTER, rules_only, stream_of(3_000, seed=5, entity_count=15))
+    over_cap = folded.bits[:, STARTER.names.index("device.over_degree_cap")].view(np.float64)
 
-    assert {0, int(DecisionFlag.APPROXIMATE)} == set(flags.tolist())
+    assert CAPS[0] in TEXT
+    assert {0, int(DecisionFlag.APPROXIMATE)} == set((folded.flags & DecisionFlag.APPROXIMATE).tolist())
+    assert {0.0, 1.0} == set(over_cap.tolist())
