@@ -15,6 +15,7 @@ import typer
 
 from riskengine.cli import failures
 from riskengine.cli.backup import backup, restore
+from riskengine.cli.computing import features_compute
 from riskengine.cli.demo import command as demo
 from riskengine.cli.erase import erase
 from riskengine.cli.explain import decision_explain
@@ -112,8 +113,15 @@ _add(APP, "erase", erase, "Erase a person from the engine.", "riskengine erase s
 _POLICY = _group("policy", "Check rules before they go live: check, test.")
 _add(_POLICY, "check", policy_check, "Tell every mistake, with its place.", "riskengine policy check starter")
 _add(_POLICY, "test", policy_test, "Run the cases of policy_cases/.", "riskengine policy test starter")
-_FEATURES = _group("features", "What the engine measures: list.")
+_FEATURES = _group("features", "What the engine measures: list, compute.")
 _add(_FEATURES, "list", features_list, "List all features.", "riskengine features list starter --match card")
+_add(
+    _FEATURES,
+    "compute",
+    features_compute,
+    "Compute all of a history, as served.",
+    "riskengine features compute --history history.parquet --out features.parquet --config starter",
+)
 _DECISION = _group("decision", "Ask about one decision: explain.")
 _add(
     _DECISION,

@@ -28,11 +28,19 @@ class Program:
     Args:
         expressions: Of one `Environment`.
         targets: For each expression, the column of `out` that it writes, at least 0.
+
+    Attributes:
+        targets: Those columns.
+        columns: The columns of `features` that any expression reads.
     """
 
     def __init__(self, expressions: Sequence[Expression], targets: Sequence[int]) -> None:
         assert len(expressions) == len(targets), "an expression has a target"
         assert all(target >= 0 for target in targets), "a target is a column"
+        self.targets = tuple(targets)
+        self.columns = frozenset(
+            each.operand for expression in expressions for each in expression.instructions if each.op in _COLUMN_OPS
+        )
         self._words = assemble([expression.instructions for expression in expressions], targets)
         self._stack = np.zeros(2 * STACK_DEPTH_MAX)
 

@@ -20,6 +20,7 @@ COMMANDS = [
     "policy check",
     "policy test",
     "features list",
+    "features compute",
     "decision explain",
     "decisions query",
     "decisions find",

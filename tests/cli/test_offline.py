@@ -4,6 +4,7 @@ import csv
 import re
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
 from riskengine.cli.train import NAME
@@ -135,3 +136,41 @@ def test_simulate_writes_a_history_once(command: Run, tmp_path: Path, suffix: st
     assert "card payment" in first.out
     assert second.code == 2
     assert "--force" in second.err
+
+
+def test_compute_writes_the_features_of_a_history(
+    command: Run, rules_only: Path, history: Path, tmp_path: Path
+) -> None:
+    """Goal: one command from a history to a table to learn from. Method: two processes, a column kept; then refusals."""
+    target = tmp_path / "f.parquet"
+    way = ("features", "compute", "--history", history, "--out", target, "--config", rules_only)
+
+    ran = command(*way, "--processes", "2", "--keep", "card_id")
+    table = pyarrow.parquet.read_table(target)
+    again, forced = command(*way), command(*way, "--force", "--processes", "1")
+
+    assert ran.code == 0, ran.err
+    assert f"{len(table):,} rows" in ran.out
+    assert {"transaction_id", "fraud", "card_id", "approximate", "card.amount_sum_24h"} <= set(table.column_names)
+    assert (2, True) == (again.code, "--force" in again.err)
+    assert 0 == forced.code, forced.err
+    assert pyarrow.parquet.read_table(target).equals(table.drop_columns("card_id"))
+
+
+def test_compute_refuses_before_it_computes(command: Run, rules_only: Path, history: Path, tmp_path: Path) -> None:
+    """Goal: a slip costs nothing and is explained. Method: each slip; nothing is written."""
+    (tmp_path / "h.csv").write_text("transaction_id,type,event_time,shoe_size\n")
+    there = str(tmp_path / "f.parquet")
+    slips = [
+        (("--history", tmp_path / "none.parquet", "--out", there), 1, "no such file"),
+        (("--history", tmp_path / "h.csv", "--out", there), 1, 'unknown column "shoe_size"'),
+        (("--history", history, "--out", there, "--keep", "card_ib"), 1, 'did you mean "card_id"?'),
+        (("--history", history, "--out", tmp_path / "f.csv"), 2, "ends in .parquet"),
+        (("--history", history, "--out", tmp_path / "no" / "f.parquet"), 2, "no such folder"),
+        (("--history", history, "--out", history, "--force"), 2, "is the history itself"),
+    ]
+    for arguments, code, words in slips:
+        ran = command("features", "compute", *arguments, "--config", rules_only)
+
+        assert (code, True) == (ran.code, words in " ".join(ran.err.split())), ran.err
+    assert ["h.csv"] == sorted(each.name for each in tmp_path.iterdir() if each.suffix)
