@@ -271,7 +271,6 @@ def fold_events(
             if erase_tags(slot_tags, slot_entities, heads, arena, types, relations, events[row]):
                 flags[row] |= _MATCHED
             continue
-        outcome = events[row, _KIND] == _OUTCOME
         fold = time_us >= counters[COUNTER_NEWEST_US] or counters[COUNTER_NEWEST_US] - time_us <= lateness_us
         fold = fold and time_us > counters[COUNTER_HORIZON_US]
         if fold:
@@ -290,13 +289,15 @@ def fold_events(
             heads, arena, free, counters, entities, tags, profiles, increments[row], time_us, fold, read, windows, reads,
             features, valid, row,
         )  # fmt: skip
-        relate = fold and not outcome
+        relate = fold and events[row, _KIND] != _OUTCOME
         estimated = relations_event(
             heads, arena, free, counters, entities, tags, time_us, relate, read, relations, relation_reads, features,
             valid, row,
         )  # fmt: skip
         link_read = scored and (events[row, _SKIP] & _LINKAGE) == 0
-        linkage_event(heads, nodes, counters, entities, relate, link_read, links, link_columns, features, valid, row)
+        linkage_event(
+            heads, arena, types, nodes, counters, entities, relate, link_read, links, link_columns, features, valid, row,
+        )  # fmt: skip
         if fold:
             touch_entities(heads, entities, time_us)
         # A too late event may ask for rows that are forgotten already.

@@ -18,7 +18,8 @@ from riskengine.linkage.plan import Linkage
 from riskengine.tables.layout import MEMORY_US
 from riskengine.types import DECISION, ENTITIES, MISSING, TAG_COLUMNS
 from riskengine.velocity import layout
-from riskengine.velocity.schema import Measure, window_us
+from riskengine.velocity.plan import kept_us
+from riskengine.velocity.schema import Measure, Profile, window_us
 
 from .velocity import log2_fixed
 
@@ -28,9 +29,16 @@ Answers = dict[str, float]
 
 
 class History:
-    """All folded events so far, by entity."""
+    """All folded events so far, by entity.
 
-    def __init__(self) -> None:
+    Args:
+        kept_us: By entity type, how long an idle entity is remembered, microseconds.
+        lateness_us: How late an event is still folded.
+    """
+
+    def __init__(self, kept_us: Mapping[str, int], lateness_us: int) -> None:
+        self.kept_us = kept_us
+        self.lateness_us = lateness_us
         self.events: dict[tuple[str, int], list[np.void]] = {}
         self.links: nx.Graph[tuple[str, int]] = nx.Graph()
         self.newest_us = -(2**62)
@@ -157,7 +165,8 @@ def _distinct(
 
 
 def _degree(history: History, owner: str, member: str, tag: int) -> int:
-    events = history.events.get((owner, tag), [])
+    since = history.newest_us - history.kept_us[owner] - history.lateness_us
+    events = [e for e in history.events.get((owner, tag), []) if e["event_time_us"] > since]
     return len({int(e[f"{member}_tag"]) for e in events if e["kind"] != Kind.OUTCOME and e[f"{member}_tag"]})
 
 
@@ -207,7 +216,8 @@ def fold_events(
     Returns:
         For each event the features that are present, by name, without those of the event alone; and the FOLDED bit.
     """
-    history = History()
+    kept = {entity: kept_us(file.profiles.get(entity, Profile())) for entity in ENTITIES}
+    history = History(kept, lateness_us)
     numbers = {key: slot for slot, key in enumerate(file.inputs.numbers)}
     told: list[Answers] = []
     flags: list[int] = []
@@ -243,7 +253,12 @@ def fold_events(
                     )
                 for member in profile.new:
                     if fold and event[f"{member}_tag"]:
-                        known = {int(e[f"{member}_tag"]) for e in earlier[entity] if e["kind"] != Kind.OUTCOME}
+                        since = time_us - kept[entity]
+                        known = {
+                            int(e[f"{member}_tag"])
+                            for e in earlier[entity]
+                            if e["kind"] != Kind.OUTCOME and e["event_time_us"] > since
+                        }
                         answers[f"{entity}.new_{member}"] = float(int(event[f"{member}_tag"]) not in known)
         if event["kind"] == Kind.SCORE and not event["skip_stages"] & Stage.LINKAGE:
             _linkage(answers, history, file.linkage, event)
