@@ -99,7 +99,7 @@ def show_decision(decision: Decision, console: Console) -> None:
         stages = ", ".join(Stage.Name(stage).removeprefix("STAGE_").lower() for stage in decision.degraded_stages)
         _line(console, "skipped", stages)
     if decision.approximate:
-        _line(console, "approximate", "windows of a crowded entity reach back a little further than they say")
+        _line(console, "approximate", "an answer about a crowded entity is an estimate")
     if not decision.recorded:
         _line(console, "not recorded", "a fallback; send the transaction later by RecordTransaction")
     made_by = " and ".join(part for part in (decision.policy, decision.model) if part)

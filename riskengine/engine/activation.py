@@ -45,7 +45,12 @@ _READ_WORDS: Final = {
         velocity_layout.PROFILE_FEATURE,
         velocity_layout.PROFILE_FEATURES,
     ],
-    "relations": [tables_layout.RELATION_NEW_COLUMN, tables_layout.RELATION_READ, tables_layout.RELATION_READS],
+    "relations": [
+        tables_layout.RELATION_NEW_COLUMN,
+        tables_layout.RELATION_READ,
+        tables_layout.RELATION_READS,
+        tables_layout.RELATION_KNOWN_US,
+    ],
     "rates": [velocity_layout.RATE_COLUMN, velocity_layout.RATE_SCALE, velocity_layout.RATE_OWN],
     "places": [
         velocity_layout.PLACE_COLUMN_CHANGED,

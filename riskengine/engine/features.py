@@ -263,15 +263,18 @@ def _plans(
     """Makes the plans of a declaration without problems, and the catalogue but for what is derived."""
     velocity = build_plan(file.inputs, file.profiles, keys, lateness_us=lateness_us)
     features = list(velocity.features)
-    links = linkage_requests(file.linkage)
-    shared = {(link.owner, link.member): link.entries_max for link in links}
-    distinct, requests = relation_requests(file.profiles, column_first=len(features), shared=shared)
-    features += distinct
-    relations = build_relations([*requests, *links], keys.types)
-    linkage = build_linkage(file.linkage, relations, column_first=len(features))
     linked = {entity for pair in file.linkage.strong for entity in pair}
     kept = {entity: kept_us(file.profiles.get(entity, Profile())) for entity in linked}
     for entity, us in kept.items():
         velocity.horizons_us[ENTITY_INDEX[entity]] = us + lateness_us
+    retention_us = {entity: us + lateness_us for entity, us in kept.items()}
+    links = linkage_requests(file.linkage, retention_us=retention_us)
+    shared = {(link.owner, link.member): link.entries_max for link in links}
+    distinct, requests = relation_requests(
+        file.profiles, column_first=len(features), shared=shared, lateness_us=lateness_us
+    )
+    features += distinct
+    relations = build_relations([*requests, *links], keys.types)
+    linkage = build_linkage(file.linkage, relations, column_first=len(features))
     features += linkage_features(file.linkage, kept_us=kept)
     return features, velocity, relations, linkage

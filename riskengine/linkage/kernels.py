@@ -1,7 +1,7 @@
 """Kernels of linkage: components by union–find over strong links, with a degree cap.
 
 INVARIANTS: insert-only; union by size, the smaller node index wins a tie, so components and their roots
-are a function of the order of events. A node over its cap stops joining; its own features tell so.
+are a function of the order of events. A node over its cap within its retention stops joining; its own features tell so.
 Source: union by size with path halving, Tarjan and van Leeuwen 1984. Called by `engine.fold.kernels`.
 """
 
@@ -19,7 +19,14 @@ from riskengine.linkage.layout import (
     NODE_PARENT,
     NODE_SIZE,
 )
-from riskengine.tables.layout import COUNTER_NODES, COUNTER_NODES_REFUSED, HEAD_NODE, META_COUNT_MASK
+from riskengine.tables.layout import (
+    COUNTER_NEWEST_US,
+    COUNTER_NODES,
+    COUNTER_NODES_REFUSED,
+    HEAD_NODE,
+    TYPE_RETENTION_US,
+)
+from riskengine.tables.members.kernels import relation_exceeds
 
 
 @kernel()
@@ -71,14 +78,20 @@ def node_join(nodes, one, other):
     nodes[root, NODE_SIZE] += nodes[joined, NODE_SIZE]
 
 
-@kernel(inline=True)
-def degree(heads, entity, word):
-    """Returns how many members an entity's last-seen table holds."""
-    return heads[entity, word + 1] & META_COUNT_MASK
+@kernel()
+def over_cap(heads, arena, types, counters, columns, entity_type, entity, word):
+    """Tells whether an entity was seen with more members within its retention than it may join; see `relation_exceeds`.
+
+    Args:
+        entity_type: Row of ``types`` and of ``columns``.
+        word: The first head word of the last-seen table.
+    """
+    since_us = counters[COUNTER_NEWEST_US] - types[entity_type, TYPE_RETENTION_US]
+    return relation_exceeds(heads, arena, entity, word, since_us, columns[entity_type, COLUMN_DEGREE_MAX])
 
 
 @kernel()
-def linkage_event(heads, nodes, counters, entities, fold, read, links, columns, features, valid, row):
+def linkage_event(heads, arena, types, nodes, counters, entities, fold, read, links, columns, features, valid, row):
     """Joins the strongly linked entities of one event, then answers for each of them.
 
     The last-seen tables have been folded already, so the event's own links count.
@@ -95,11 +108,11 @@ def linkage_event(heads, nodes, counters, entities, fold, read, links, columns, 
             other = entities[links[link, LINK_OTHER]]
             if one < 0 or other < 0:
                 continue
-            one_over = (
-                degree(heads, one, links[link, LINK_ONE_WORD]) > columns[links[link, LINK_ONE], COLUMN_DEGREE_MAX]
+            one_over = over_cap(
+                heads, arena, types, counters, columns, links[link, LINK_ONE], one, links[link, LINK_ONE_WORD]
             )
-            other_over = (
-                degree(heads, other, links[link, LINK_OTHER_WORD]) > columns[links[link, LINK_OTHER], COLUMN_DEGREE_MAX]
+            other_over = over_cap(
+                heads, arena, types, counters, columns, links[link, LINK_OTHER], other, links[link, LINK_OTHER_WORD]
             )
             one_node = node_of(heads, nodes, counters, one)
             other_node = node_of(heads, nodes, counters, other)
@@ -115,7 +128,8 @@ def linkage_event(heads, nodes, counters, entities, fold, read, links, columns, 
             column = columns[entity_type, COLUMN_OVER_CAP]
             if entity < 0 or column < 0:
                 continue
-            over = degree(heads, entity, links[link, LINK_ONE_WORD + side]) > columns[entity_type, COLUMN_DEGREE_MAX]
+            word = links[link, LINK_ONE_WORD + side]
+            over = over_cap(heads, arena, types, counters, columns, entity_type, entity, word)
             # An entity is over its cap when any of its tables is.
             if over or valid[row, column] == 0:
                 features[row, column] = 1.0 if over else 0.0

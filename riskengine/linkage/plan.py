@@ -74,12 +74,17 @@ def linkage_features(linkage: Linkage, *, kept_us: Mapping[str, int]) -> list[Fe
     return features
 
 
-def linkage_requests(linkage: Linkage) -> list[RelationRequest]:
-    """Returns the last-seen tables that the strong links need."""
+def linkage_requests(linkage: Linkage, *, retention_us: Mapping[str, int]) -> list[RelationRequest]:
+    """Returns the last-seen tables that the strong links need.
+
+    Args:
+        linkage: The declaration; names were checked.
+        retention_us: By entity type of the strong links, how long an idle entity is kept, microseconds.
+    """
     requests = []
     for one, other in linkage.strong:
         for owner, member in ((one, other), (other, one)):
-            requests.append(RelationRequest(owner, member, linkage.cap(owner) + 1))
+            requests.append(RelationRequest(owner, member, linkage.cap(owner) + 1, retention_us[owner]))
     return requests
 
 

@@ -24,7 +24,12 @@ from riskengine.tables.layout import (
     HEAD_REGISTERS,
     HEAD_TAG,
     HEAD_TOUCHES,
+    HEAD_WORDS,
     META_CLASS_SHIFT,
+    RELATION_HEAD_WORDS,
+    RELATION_META,
+    RELATION_SAMPLE,
+    SAMPLE_CLASS,
     SWEEP_PER_INSERT,
     TYPE_ENTITIES_MAX,
     TYPE_ENTITY_BASE,
@@ -198,11 +203,14 @@ def entity_drop(slot_tags, slot_entities, heads, arena, types, free, type_index,
         entity: A live one of the type.
     """
     slot_delete(slot_tags, slot_entities, types, type_index, heads[entity, HEAD_TAG])
-    for word in range(HEAD_CURVE, heads.shape[1], 2):
-        # The curve's two words, the registers' and each relation's; the node and flags pair between them owns no slab.
-        owns_slab = word == HEAD_CURVE or word >= HEAD_REGISTERS
-        if owns_slab and heads[entity, word] != 0:
+    for word in (HEAD_CURVE, HEAD_REGISTERS):
+        if heads[entity, word] != 0:
             slab_give(arena, free, heads[entity, word], heads[entity, word + 1] >> META_CLASS_SHIFT)
+    for word in range(HEAD_WORDS, heads.shape[1], RELATION_HEAD_WORDS):
+        if heads[entity, word] != 0:
+            slab_give(arena, free, heads[entity, word], heads[entity, word + RELATION_META] >> META_CLASS_SHIFT)
+        if heads[entity, word + RELATION_SAMPLE] != 0:
+            slab_give(arena, free, heads[entity, word + RELATION_SAMPLE], SAMPLE_CLASS)
     for word in range(heads.shape[1]):
         heads[entity, word] = 0
     heads[entity, HEAD_LAST_TIME] = types[type_index, TYPE_FREE]

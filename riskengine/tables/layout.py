@@ -4,7 +4,7 @@ The store is a handful of flat arrays, position-independent (indices, never poin
 
 - ``slot_tags int64[S]``, ``slot_entities int32[S]``: open addressing, one region of a power of two for each entity type;
   0 in ``slot_entities`` is an empty slot, otherwise the entity's index plus one.
-- ``heads int64[E, HEAD_WORDS + 2 * relations]``: one row for each entity, one region for each entity type.
+- ``heads int64[E, HEAD_WORDS + RELATION_HEAD_WORDS * relations]``: one row for each entity, one region for each entity type.
 - ``arena int64[A]``: slabs of `kernels.slab_words` words; word 0 is never used, so that offset 0 means none. A free slab's first
   word is the offset of the next free slab of its class and the rest is zero.
 - ``types int64[T, TYPE_WORDS]``: bases, masks and cursors of each entity type.
@@ -30,13 +30,18 @@ HEAD_FLAGS: Final = 7
 HEAD_REGISTERS: Final = 8
 HEAD_REGISTERS_META: Final = 9
 HEAD_WORDS: Final = 10
-"""Words before the relations; each relation then takes two: slab offset and meta."""
+"""Words before the relations."""
+RELATION_HEAD_WORDS: Final = 3
+"""Words of each relation: slab offset, meta, and the offset of its sample slab, 0 where no member was ever given up."""
+RELATION_META: Final = 1
+RELATION_SAMPLE: Final = 2
 META_CLASS_SHIFT: Final = 32
 """A slab's meta word is its size class shifted by this, plus the number of rows or entries in use."""
 META_COUNT_MASK: Final = (1 << 32) - 1
 
 FLAG_THINNED: Final = 1
 FLAG_RELATION_FULL: Final = 2
+"""The arena had no room for a member: counts are lower bounds until the entity leaves. A full table alone does not set it."""
 
 # types
 TYPE_SLOT_BASE: Final = 0
@@ -86,6 +91,15 @@ ENTRY_LAST: Final = 1
 ENTRY_FIRST: Final = 2
 ENTRY_COUNT: Final = 3
 
+# sample slab: how far back each level of an overfull last-seen table is complete, then scratch of as many words
+SAMPLE_LEVELS: Final = 24
+"""A member has level L with probability 2**-(L + 1). 24 levels carry a table of 256 entries past 100 million members."""
+SAMPLE_CLASS: Final = 5
+SAMPLE_WORDS: Final = 2 * SAMPLE_LEVELS
+"""Words of the size class SAMPLE_CLASS."""
+NEVER_US: Final = -(1 << 62)
+"""Before every event time, microseconds."""
+
 MEMORY_US: Final = 30 * US_PER_DAY
 """How long an idle entity is remembered at the least, and how far back its last event is looked for, microseconds."""
 
@@ -97,7 +111,9 @@ RELATION_ENTRIES_MAX: Final = 3
 RELATION_NEW_COLUMN: Final = 4  # features column told whether the pair is new, -1: none
 RELATION_READ: Final = 5  # first row of the reads
 RELATION_READS: Final = 6
-RELATION_WORDS: Final = 7
+RELATION_RETENTION_US: Final = 7  # a member last seen longer before the newest event is as good as never seen
+RELATION_KNOWN_US: Final = 8  # a pair last seen longer before an event is new to it
+RELATION_WORDS: Final = 9
 
 # reads: distinct members over a window
 READ_WINDOW_US: Final = 0

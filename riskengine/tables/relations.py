@@ -5,7 +5,7 @@ Called by `engine.features`.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,15 +21,19 @@ class RelationRequest:
         owner: Entity type whose table it is.
         member: Entity type that is counted.
         entries_max: Members kept.
+        retention_us: How long a member matters after it was last seen, the allowed lateness included, microseconds.
         reads: (window in microseconds, column of the features matrix) of each distinct count.
         new_column: Column told whether the pair is new, -1 for none.
+        known_us: How long a pair counts as known after it was last seen, microseconds.
     """
 
     owner: str
     member: str
     entries_max: int
+    retention_us: int
     reads: list[tuple[int, int]] = field(default_factory=list)
     new_column: int = -1
+    known_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +58,25 @@ def build_relations(requests: Iterable[RelationRequest], types: Mapping[str, int
 
     Args:
         types: Index of each entity type by name.
-        requests: In any number for the same pair; the largest cap wins.
+        requests: In any number for the same pair; the largest cap and the longest retention win.
     """
     merged: dict[tuple[str, str], RelationRequest] = {}
     for request in requests:
         known = merged.get((request.owner, request.member))
         if known is None:
-            merged[request.owner, request.member] = RelationRequest(
-                request.owner, request.member, request.entries_max, list(request.reads), request.new_column
-            )
+            merged[request.owner, request.member] = replace(request, reads=list(request.reads))
             continue
         known.entries_max = max(known.entries_max, request.entries_max)
         known.reads += request.reads
         known.new_column = max(known.new_column, request.new_column)
+        known.retention_us = max(known.retention_us, request.retention_us)
+        known.known_us = max(known.known_us, request.known_us)
     rows: list[list[int]] = []
     reads: list[tuple[int, int]] = []
     words: dict[tuple[str, str], int] = {}
     owned = dict.fromkeys(types, 0)
     for (owner, member), request in merged.items():
-        word = layout.HEAD_WORDS + 2 * owned[owner]
+        word = layout.HEAD_WORDS + layout.RELATION_HEAD_WORDS * owned[owner]
         owned[owner] += 1
         words[owner, member] = word
         rows.append(
@@ -84,6 +88,8 @@ def build_relations(requests: Iterable[RelationRequest], types: Mapping[str, int
                 request.new_column,
                 len(reads),
                 len(request.reads),
+                request.retention_us,
+                request.known_us,
             ]
         )
         reads += request.reads

@@ -73,6 +73,7 @@ def create_store(
         types[index, layout.TYPE_REGISTERS] = registers[index] if registers else 0
         slot_base += slots_per_type
         entity_base += limits.entities_max
+    head_words = layout.HEAD_WORDS + layout.RELATION_HEAD_WORDS * relation_count_max
     counters = np.zeros(layout.COUNTER_WORDS, np.int64)
     counters[layout.COUNTER_NEWEST_US] = MISSING
     counters[layout.COUNTER_HORIZON_US] = MISSING
@@ -80,7 +81,7 @@ def create_store(
     return Store(
         slot_tags=np.zeros(max(slot_base, 1), np.int64),
         slot_entities=np.zeros(max(slot_base, 1), np.int32),
-        heads=np.zeros((max(entity_base, 1), layout.HEAD_WORDS + 2 * relation_count_max), np.int64),
+        heads=np.zeros((max(entity_base, 1), head_words), np.int64),
         arena=np.zeros(limits.arena_mib * (1 << 20) // 8, np.int64),
         types=types,
         free=np.zeros(layout.CLASSES, np.int64),

@@ -140,7 +140,7 @@ class Profile(_Strict):
     new: list[str] = []
     """Other entity types for which it is told whether the pair is new within the retention."""
     members_max: Annotated[int, Field(ge=4, le=512)] = 256
-    """Members kept in each last-seen table; beyond it the one unseen for longest is replaced, and told."""
+    """Members kept in each last-seen table; counts of more are estimates, and told. docs/distinct.md says how far off."""
 
 
 class Inputs(_Strict):

@@ -14,7 +14,8 @@ from riskengine.engine.kernels import SUMMARY_FOLDED_ONLY, SUMMARY_MODEL_SKIPPED
 from riskengine.enums import DecisionFlag, Kind, ReplyStatus, Stage
 from riskengine.linkage.plan import Linkage
 from riskengine.types import DECISION, ENTITIES, MISSING, TAG_COLUMNS
-from riskengine.velocity.schema import window_us
+from riskengine.velocity.plan import kept_us
+from riskengine.velocity.schema import Profile, window_us
 
 from .answers import Answers, Condition, Measured, measure_answers, place_answers
 from .registers import fields_tag
@@ -25,10 +26,14 @@ class History:
 
     Args:
         keys: Declared entity types, as columns of the event.
+        kept_us: By entity type, how long an idle entity is remembered, microseconds.
+        lateness_us: How late an event is still folded.
     """
 
-    def __init__(self, keys: Mapping[str, list[str]]) -> None:
+    def __init__(self, keys: Mapping[str, list[str]], kept_us: Mapping[str, int], lateness_us: int) -> None:
         self.keys = keys
+        self.kept_us = kept_us
+        self.lateness_us = lateness_us
         self.events: dict[tuple[str, int], list[np.void]] = {}
         self.links: nx.Graph[tuple[str, int]] = nx.Graph()
         self.newest_us = -(2**62)
@@ -82,7 +87,8 @@ def _distinct(
 
 
 def _degree(history: History, owner: str, member: str, tag: int) -> int:
-    events = history.events.get((owner, tag), [])
+    since = history.newest_us - history.kept_us[owner] - history.lateness_us
+    events = [e for e in history.events.get((owner, tag), []) if e["event_time_us"] > since]
     return len({int(e[f"{member}_tag"]) for e in events if e["kind"] != Kind.OUTCOME and e[f"{member}_tag"]})
 
 
@@ -137,7 +143,9 @@ def fold_events(
     Returns:
         For each event the features that are present, by name, without those of the event alone; and the FOLDED bit.
     """
-    history = History({name: [column_of(field) for field in fields] for name, fields in file.keys.items()})
+    keys = {name: [column_of(field) for field in fields] for name, fields in file.keys.items()}
+    kept = {entity: kept_us(file.profiles.get(entity, Profile())) for entity in (*ENTITIES, *keys)}
+    history = History(keys, kept, lateness_us)
     numbers = {key: slot for slot, key in enumerate(file.inputs.numbers)}
     told: list[Answers] = []
     flags: list[int] = []
@@ -171,7 +179,12 @@ def fold_events(
                     _distinct(answers, entity, list(profile.distinct), profile.distinct, event, history)
                 for member in profile.new:
                     if fold and history.tag(member, event):
-                        known = {history.tag(member, e) for e in earlier[entity] if e["kind"] != Kind.OUTCOME}
+                        since = time_us - kept[entity]
+                        known = {
+                            history.tag(member, e)
+                            for e in earlier[entity]
+                            if e["kind"] != Kind.OUTCOME and e["event_time_us"] > since
+                        }
                         answers[f"{entity}.new_{member}"] = float(history.tag(member, event) not in known)
                 place_answers(answers, entity, profile.places, event, earlier[entity])
         if event["kind"] == Kind.SCORE and not event["skip_stages"] & Stage.LINKAGE:

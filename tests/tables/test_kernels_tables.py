@@ -38,6 +38,14 @@ def touch(store: Store, tag: int, time_us: int) -> int:
     return int(entity)
 
 
+def relation(*, entries_max: int) -> np.ndarray:
+    """Returns the row of the store's only relation."""
+    row = np.zeros(layout.RELATION_WORDS, np.int64)
+    row[layout.RELATION_WORD], row[layout.RELATION_ENTRIES_MAX] = layout.HEAD_WORDS, entries_max
+    row[layout.RELATION_RETENTION_US] = row[layout.RELATION_KNOWN_US] = RETENTION_US
+    return row
+
+
 # Tags that share their low bits, so that long runs form, wrap around and are shifted back.
 TAGS = st.integers(1, 40).map(lambda n: (n % 5) * 2**40 + (n // 5) % 3 + (2**5 - 2))
 
@@ -84,12 +92,16 @@ def test_entities_seen_once_leave_before_one_seen_often() -> None:
 
 
 def test_idle_entities_are_swept_as_others_come() -> None:
-    """An entity unseen for the retention of event time is forgotten, and its slab is given back zeroed."""
+    """An entity unseen for the retention of event time is forgotten, and its slabs are given back, zeroed but for the links."""
     store = new_store(64)
     old = touch(store, 7, 0)
     word = layout.HEAD_WORDS
-    relations.relation_touch(store.heads, store.arena, store.free, store.counters, old, word, 99, 0, 8)
-    offset = int(store.heads[old, word])
+    store.counters[layout.COUNTER_NEWEST_US] = 5
+    for member in range(1, 6):
+        relations.relation_touch(
+            store.heads, store.arena, store.free, store.counters, old, relation(entries_max=4), member, member
+        )
+    offset, sample = int(store.heads[old, word]), int(store.heads[old, word + layout.RELATION_SAMPLE])
     for key in range(100, 110):
         touch(store, key, RETENTION_US + SECOND_US)
 
@@ -97,44 +109,9 @@ def test_idle_entities_are_swept_as_others_come() -> None:
 
     assert found == -1
     assert store.types[0, layout.TYPE_EVICTED_IDLE] == 1
-    assert not store.arena[offset : offset + 8].any()
-
-
-@given(
-    seen=st.lists(st.tuples(st.integers(1, 9), st.integers(0, 50)), min_size=1, max_size=60),
-    since=st.integers(-1, 50),
-)
-def test_relation_counts_members_seen_after_a_time(seen: list[tuple[int, int]], since: int) -> None:
-    """Below the cap the count is exact, and a touch tells whether the pair is new."""
-    store = new_store(4)
-    entity = touch(store, 1, 0)
-    last: dict[int, int] = {}
-    for member, time in seen:
-        new = relations.relation_touch(
-            store.heads, store.arena, store.free, store.counters, entity, layout.HEAD_WORDS, member, time, 16
-        )
-        assert new == (member not in last)
-        last[member] = max(last.get(member, -1), time)
-
-    count = relations.relation_count(store.heads, store.arena, entity, layout.HEAD_WORDS, since)
-
-    assert sum(time > since for time in last.values()) == count
-
-
-def test_full_relation_replaces_the_member_unseen_for_longest_and_says_so() -> None:
-    """At the cap the newest members stay, the entity is flagged, and no slab grows further."""
-    store = new_store(4)
-    entity = touch(store, 1, 0)
-    for member in range(1, 11):
-        relations.relation_touch(
-            store.heads, store.arena, store.free, store.counters, entity, layout.HEAD_WORDS, member, member, 4
-        )
-
-    offset = int(store.heads[entity, layout.HEAD_WORDS])
-    members = {int(store.arena[offset + 4 * index]) for index in range(4)}
-
-    assert members == {7, 8, 9, 10}
-    assert store.heads[entity, layout.HEAD_FLAGS] & layout.FLAG_RELATION_FULL
+    assert 0 not in (offset, sample)
+    assert {offset, sample} <= set(store.free.tolist())
+    assert not store.arena[: store.counters[layout.COUNTER_ARENA_NEXT]].any()
 
 
 def test_used_up_arena_is_counted_and_breaks_nothing() -> None:
@@ -142,10 +119,17 @@ def test_used_up_arena_is_counted_and_breaks_nothing() -> None:
     store = new_store(16)
     arena = np.zeros(20, np.int64)
     entity = touch(store, 1, 0)
+    told = []
     for member in range(1, 9):
-        relations.relation_touch(
-            store.heads, arena, store.free, store.counters, entity, layout.HEAD_WORDS, member, member, 8
+        store.counters[layout.COUNTER_NEWEST_US] = member
+        told.append(
+            relations.relation_touch(
+                store.heads, arena, store.free, store.counters, entity, relation(entries_max=8), member, member
+            )
         )
 
+    offset, count = store.heads[entity, layout.HEAD_WORDS], store.heads[entity, layout.HEAD_WORDS + 1] & 0xFFFF
     assert store.counters[layout.COUNTER_ARENA_REFUSED] > 0
-    assert store.heads[entity, layout.HEAD_WORDS + 1] & layout.META_COUNT_MASK <= 4
+    assert {7, 8} == set(arena[offset : offset + 4 * count : 4].tolist()), "those seen last"
+    assert store.heads[entity, layout.HEAD_FLAGS] & layout.FLAG_RELATION_FULL
+    assert [1, 1, -1] == [told[0], told[1], told[-1]], "nobody can tell any more"

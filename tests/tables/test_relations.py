@@ -10,16 +10,16 @@ CARD, DEVICE, ACCOUNT = (ENTITY_INDEX[name] for name in ("card", "device", "acco
 
 
 def test_requests_for_one_pair_share_a_table() -> None:
-    """Goal: velocity and linkage read one table. Method: three requests: the largest cap, all reads, one column."""
+    """Goal: velocity and linkage read one table. Method: three requests: the largest bounds, all reads, one column."""
     plan = build_relations(
         [
-            RelationRequest("card", "device", 8, reads=[(60, 3), (3600, 4)]),
-            RelationRequest("card", "device", 65),
-            RelationRequest("card", "device", 16, reads=[(7200, 5)], new_column=9),
+            RelationRequest("card", "device", 8, 3600, reads=[(60, 3), (3600, 4)]),
+            RelationRequest("card", "device", 65, 100),
+            RelationRequest("card", "device", 16, 9000, reads=[(7200, 5)], new_column=9, known_us=8000),
         ]
     )
 
-    assert [[CARD, DEVICE, layout.HEAD_WORDS, 65, 9, 0, 3]] == plan.relations.tolist()
+    assert [[CARD, DEVICE, layout.HEAD_WORDS, 65, 9, 0, 3, 9000, 8000]] == plan.relations.tolist()
     assert [[60, 3], [3600, 4], [7200, 5]] == plan.reads.tolist()
     assert {("card", "device"): layout.HEAD_WORDS} == plan.words
 
@@ -28,14 +28,14 @@ def test_each_direction_and_each_pair_has_words_of_its_own() -> None:
     """Goal: no two tables of an entity overlap. Method: three ordered pairs."""
     plan = build_relations(
         [
-            RelationRequest("card", "device", 4, reads=[(1, 0)]),
-            RelationRequest("device", "card", 4),
-            RelationRequest("card", "account", 4, reads=[(2, 1), (3, 2)]),
+            RelationRequest("card", "device", 4, 1, reads=[(1, 0)]),
+            RelationRequest("device", "card", 4, 1),
+            RelationRequest("card", "account", 4, 1, reads=[(2, 1), (3, 2)]),
         ]
     )
 
     first = layout.HEAD_WORDS
-    assert {("card", "device"): first, ("device", "card"): first, ("card", "account"): first + 2} == plan.words
+    assert {("card", "device"): first, ("device", "card"): first, ("card", "account"): first + 3} == plan.words
     assert 2 == plan.relation_count_max
     assert [CARD, DEVICE, CARD] == plan.relations[:, layout.RELATION_TYPE].tolist()
     assert [DEVICE, CARD, ACCOUNT] == plan.relations[:, layout.RELATION_MEMBER].tolist()
@@ -48,8 +48,8 @@ def test_each_direction_and_each_pair_has_words_of_its_own() -> None:
 def test_requests_are_left_as_they_were() -> None:
     """Goal: who asks may ask again. Method: build twice from the same requests."""
     requests = [
-        RelationRequest("card", "device", 4, reads=[(1, 0)]),
-        RelationRequest("card", "device", 8, reads=[(2, 1)]),
+        RelationRequest("card", "device", 4, 1, reads=[(1, 0)]),
+        RelationRequest("card", "device", 8, 1, reads=[(2, 1)]),
     ]
 
     first, second = build_relations(requests), build_relations(requests)

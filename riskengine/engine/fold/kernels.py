@@ -300,7 +300,6 @@ def fold_events(
             if erase_tags(slot_tags, slot_entities, heads, arena, types, relations, keys, events[row]):
                 flags[row] |= _MATCHED
             continue
-        outcome = events[row, _KIND] == _OUTCOME
         fold = in_time(counters, time_us, lateness_us)
         if fold:
             folded += 1
@@ -316,7 +315,7 @@ def fold_events(
             heads, arena, free, counters, entities, tags, profiles, increments[row], time_us, fold, read, windows, reads,
             features, valid, row,
         )  # fmt: skip
-        relate = fold and not outcome
+        relate = fold and events[row, _KIND] != _OUTCOME
         newer = registers_event(
             heads, arena, free, counters, types, entities, tags, events[row], positions[row], increments[row], time_us,
             fold, read, rates, places, features, valid, row,
@@ -326,7 +325,9 @@ def fold_events(
             valid, row,
         )  # fmt: skip
         link_read = scored and (events[row, _SKIP] & _LINKAGE) == 0
-        linkage_event(heads, nodes, counters, entities, relate, link_read, links, link_columns, features, valid, row)
+        linkage_event(
+            heads, arena, types, nodes, counters, entities, relate, link_read, links, link_columns, features, valid, row,
+        )  # fmt: skip
         if fold:
             touch_entities(heads, entities, time_us)
         # A too late event may ask for rows that are forgotten already.

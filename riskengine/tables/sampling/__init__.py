@@ -1,0 +1,1 @@
+"""Last-seen tables: which entities were seen with which."""
