@@ -100,14 +100,21 @@ class Configuration:
         }
 
 
+_SCORED: Final = {
+    "nulls": "missing without an active model, and where the deadline left it no time",
+    "exactness": "exact: a replay gives the same bits",
+}
+_LISTED: Final = {"nulls": "never missing", "exactness": "exact"}
 DECISION_TIME_FEATURES: Final = (
-    Feature("model.probability", "probability", "The model's calibrated probability of fraud."),
-    Feature("model.margin", "log-odds", "The model's score before calibration."),
+    Feature("model.probability", "probability", "The model's calibrated probability of fraud.", **_SCORED),
+    Feature("model.margin", "log-odds", "The model's score before calibration.", **_SCORED),
 )
 
 
 def _columns(features: FeatureSet, lists: tuple[str, ...]) -> list[Feature]:
-    listed = [Feature(f"list.{name}", "yes or no", f"Whether list {name} names an entity.", True) for name in lists]
+    listed = [
+        Feature(f"list.{name}", "yes or no", f"Whether list {name} names an entity.", True, **_LISTED) for name in lists
+    ]
     return [*features.features, *DECISION_TIME_FEATURES, *listed]
 
 

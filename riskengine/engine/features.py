@@ -177,7 +177,7 @@ def _compile_derived(
             continue
         environment = Environment([*feature_variables(features), *codes])
         expression = _compile(environment, document, ("derived", name), text, VariableKind.NUMBER, problems)
-        definition = ""
+        definition, told = "", {}
         if expression is not None:
             expressions.append(expression)
             targets.append(len(features))
@@ -186,8 +186,19 @@ def _compile_derived(
                 f"{other}={by_name[other].definition_hash}" for other in sorted(expression.variables & set(by_name))
             ]
             definition = "|".join(("derived", text, *used))
-        features.append(Feature(name, "as its formula says", f"Computed: {text.strip()}", definition=definition))
+            told = _derived_words(sorted(expression.variables & set(by_name)))
+        features.append(
+            Feature(name, "as its formula says", f"Computed: {text.strip()}", definition=definition, **told)
+        )
     return Program(expressions, targets)
+
+
+def _derived_words(used: list[str]) -> dict[str, str]:
+    """Returns `nulls` and `exactness` of what is computed from other features."""
+    return {
+        "nulls": "missing where its formula needs a missing value",
+        "exactness": f"as exact as {', '.join(used)}" if used else "exact",
+    }
 
 
 def compile_features(document: Document, limits: EngineLimits) -> FeatureSet:

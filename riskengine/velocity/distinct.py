@@ -10,6 +10,7 @@ from riskengine.feature import Feature
 from riskengine.tables.relations import RelationRequest
 from riskengine.velocity.plan import kept_us
 from riskengine.velocity.schema import Profile, window_us
+from riskengine.velocity.words import distinct_words, new_words
 
 
 def relation_requests(
@@ -36,13 +37,15 @@ def relation_requests(
                 name = f"{entity}.{member}_distinct_{window}"
                 words = f"How many different {member}s this {entity} was seen with in {window}, this one included."
                 definition = f"{entity}|{member}|distinct|{window}|members_max={cap}"
-                features.append(Feature(name, f"{member}s", words, definition=definition))
+                told = distinct_words(entity, member, cap)
+                features.append(Feature(name, f"{member}s", words, definition=definition, **told))
             requests.append(request)
         for member in profile.new:
             cap = max(profile.members_max, shared.get((entity, member), 0))
             request = RelationRequest(entity, member, cap, new_column=column_first + len(features))
             words = f"Whether this {entity} is seen with this {member} for the first time."
             definition = f"{entity}|{member}|new|members_max={cap}|kept_us={kept_us(profile)}"
-            features.append(Feature(f"{entity}.new_{member}", "yes or no", words, boolean=True, definition=definition))
+            name, told = f"{entity}.new_{member}", new_words(entity, member, cap)
+            features.append(Feature(name, "yes or no", words, boolean=True, definition=definition, **told))
             requests.append(request)
     return features, requests

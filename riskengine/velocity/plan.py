@@ -16,6 +16,7 @@ from riskengine.tables.layout import MEMORY_US
 from riskengine.types import ENTITIES, ENTITY_INDEX, NUMBER_SLOTS, Ints
 from riskengine.velocity import layout
 from riskengine.velocity.schema import Inputs, Measure, Profile, window_us
+from riskengine.velocity.words import curve_words, first_seen_words, with_event_words
 
 
 @dataclass(slots=True)
@@ -80,7 +81,7 @@ _EVENT_FEATURES: Final = {
     ),
 }
 assert sorted(_EVENT_FEATURES) == list(range(layout.COLUMN_NUMBERS)), "each column has a name, and the numbers follow"
-EVENT_FEATURES: Final = tuple(_EVENT_FEATURES[column] for column in range(layout.COLUMN_NUMBERS))
+EVENT_FEATURES: Final = with_event_words(_EVENT_FEATURES[column] for column in range(layout.COLUMN_NUMBERS))
 """What an event tells of itself, by column."""
 
 
@@ -121,7 +122,13 @@ def event_features(inputs: Inputs) -> list[Feature]:
     return [
         *EVENT_FEATURES,
         *(
-            Feature(f"numbers.{key}", "as the caller defines it", f"The caller's number {key}.")
+            Feature(
+                f"numbers.{key}",
+                "as the caller defines it",
+                f"The caller's number {key}.",
+                nulls="missing where the caller does not send it",
+                exactness="exact",
+            )
             for key in inputs.numbers
         ),
     ]
@@ -185,6 +192,7 @@ def _read_rows(builder: _Builder, entity: str, name: str, profile: Profile, firs
                     unit.format(**texts),
                     f"{words.format(**texts)} Per {entity}.",
                     definition=_definition(entity, profile, measure, f"{operation_name}|{window}"),
+                    **curve_words(operation_name, entity, profile),
                 )
             )
             answer_scale = scale if operation in (layout.OPERATION_SUM, layout.OPERATION_MEAN) else 1
@@ -196,6 +204,7 @@ def _read_rows(builder: _Builder, entity: str, name: str, profile: Profile, firs
                 "seconds",
                 f"The time since the last {name} event. Per {entity}.",
                 definition=_definition(entity, profile, measure, "since_last"),
+                **curve_words("since_last", entity, profile),
             )
         )
         rows.append([layout.OPERATION_SINCE_LAST, column, -1, 0, counting, counting, counting, 1])
@@ -259,8 +268,10 @@ def build_plan(inputs: Inputs, profiles: Mapping[str, Profile], *, lateness_us: 
         if profile.first_seen:
             name = f"{entity}.first_seen_age_s"
             words = f"The time since this {entity} was first seen."
-            definition = f"{entity}|first_seen|kept_us={kept_us(profile)}"
-            first_seen[index] = builder.feature(Feature(name, "seconds", words, definition=definition))
+            kept = kept_us(profile)
+            told = first_seen_words(entity, kept_us=kept)
+            definition = f"{entity}|first_seen|kept_us={kept}"
+            first_seen[index] = builder.feature(Feature(name, "seconds", words, definition=definition, **told))
         horizons_us[index] = kept_us(profile) + lateness_us
     assert len(inputs.numbers) <= NUMBER_SLOTS
     return VelocityPlan(
