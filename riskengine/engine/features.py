@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from riskengine.engine.declaration import derived_problem, input_problems, linkage_problems, profile_problems
+from riskengine.engine.declaration import derived_problem, input_problems, linkage_problems, part_of, profile_problems
 from riskengine.enums import (
     Channel,
     EntryMode,
@@ -34,7 +34,7 @@ from riskengine.types import ENTITY_INDEX, EVENT_WORD, LABEL_COLUMNS, US_PER_SEC
 from riskengine.velocity.distinct import relation_requests
 from riskengine.velocity.plan import VelocityPlan, build_plan, event_features, kept_us
 from riskengine.velocity.schema import Inputs, Profile
-from riskengine.yamlfile import Document, KeyPath, validate
+from riskengine.yamlfile import Document, KeyPath, check_parts
 
 _ENUMS = {
     "txn.type": ("transaction_type", TransactionType),
@@ -210,14 +210,19 @@ def compile_features(document: Document, limits: EngineLimits) -> FeatureSet:
 
     Raises:
         ConfigError: With every problem and its place. Derived features are looked at when what they can name is known: when
-            there is nothing wrong with inputs, profiles and linkage but their conditions.
+            there is nothing wrong with inputs, profiles and linkage but their conditions. A measure of the wrong form hides
+            only itself.
     """
-    file = validate(document, FeaturesFile)
+    file, wrong = check_parts(document, FeaturesFile, part_of)
+    if file is None:
+        raise ConfigError(wrong)
     event = event_features(file.inputs)
-    wrong = list(input_problems(document, file.inputs))
+    of_inputs = list(input_problems(document, file.inputs))
     problems: list[Problem] = []
-    # A key that stands there twice, or that no condition can spell, is no variable.
-    conditions = {} if wrong else _compile_conditions(document, file, event, problems)
+    # A key that stands there twice, or that no condition can spell, is no variable; nor is one that was not understood.
+    understood = not wrong or file.inputs.model_dump(exclude_unset=True) == document.data.get("inputs", {})
+    wrong += of_inputs
+    conditions = {} if of_inputs or not understood else _compile_conditions(document, file, event, problems)
     numbers = [feature.name for feature in event if not feature.boolean]
     for entity, profile in file.profiles.items():
         wrong += profile_problems(document, entity, profile, numbers)
