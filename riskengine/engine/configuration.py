@@ -118,6 +118,11 @@ def _columns(features: FeatureSet, lists: tuple[str, ...]) -> list[Feature]:
     return [*features.features, *DECISION_TIME_FEATURES, *listed]
 
 
+def columns_of(configuration: Configuration) -> list[Feature]:
+    """Returns what each column of the features matrix means, the decision-time ones included."""
+    return _columns(configuration.features, tuple(each.id for each in configuration.policy.compiled.file.lists))
+
+
 def build_configuration(
     features_document: Document,
     policy_document: Document,

@@ -94,7 +94,7 @@ def linkage_features(linkage: Linkage, *, kept_us: Mapping[str, int]) -> list[Fe
 
 
 def _nulls(entity: str) -> str:
-    return f"missing without a {entity}, and for a new one in an event too late to be folded"
+    return f"missing where the event names no {entity}, and for a new one in an event too late to be folded"
 
 
 def linkage_requests(linkage: Linkage) -> list[RelationRequest]:

@@ -36,8 +36,8 @@ EVENT_NULLS: Final = {
 }
 """Of what an event tells of itself, which is exact, by feature."""
 
-_COUNTED: Final = "missing without a {entity}"
-_OWN: Final = "missing without a {entity}, and without {least} in the window"
+_COUNTED: Final = "missing where the event names no {entity}"
+_OWN: Final = "missing where the event names no {entity}, and without {least} in the window"
 CURVE_NULLS: Final = {
     "count": _COUNTED,
     "sum": _COUNTED,
@@ -45,7 +45,7 @@ CURVE_NULLS: Final = {
     "std": _OWN.format(entity="{entity}", least=f"{layout.STD_EVENTS_MIN} earlier events"),
     "zscore": _OWN.format(entity="{entity}", least=f"{layout.STD_EVENTS_MIN} earlier events")
     + ", and where the event itself is not measured",
-    "since_last": "missing without a {entity}, and without an earlier event of the last 30 days",
+    "since_last": "missing where the event names no {entity}, and without an earlier event of the last 30 days",
 }
 """Of what is read from a curve, by operation of a measure."""
 
@@ -91,15 +91,15 @@ def curve_words(operation: str, entity: str, profile: Profile) -> dict[str, str]
 def first_seen_words(entity: str, *, kept_us: int) -> dict[str, str]:
     """Returns `nulls` and `exactness` of an entity's age; `kept_us` is how long an idle one is remembered, microseconds."""
     return {
-        "nulls": f"missing without a {entity}, for its first event, and for one too late to be folded",
-        "exactness": f"exact; a {entity} idle for {kept_us / US_PER_DAY:g} days, or forgotten for room, begins anew",
+        "nulls": f"missing where the event names no {entity}, for its first event, and for one too late to be folded",
+        "exactness": f"exact; begins anew for one that was idle for {kept_us / US_PER_DAY:g} days or gave way to others",
     }
 
 
 def distinct_words(entity: str, member: str, cap: int) -> dict[str, str]:
     """Returns `nulls` and `exactness` of a distinct count over a table of at most `cap` members."""
     return {
-        "nulls": f"missing without a {entity}, and for a new one in an event too late to be folded",
+        "nulls": f"missing where the event names no {entity}, and for a new one in an event too late to be folded",
         "exactness": f"exact to {cap:,} {member}s, then too low: the one unseen for longest gives way; a late event is "
         f"answered as of the {entity}'s newest",
     }
@@ -108,7 +108,7 @@ def distinct_words(entity: str, member: str, cap: int) -> dict[str, str]:
 def new_words(entity: str, member: str, cap: int) -> dict[str, str]:
     """Returns `nulls` and `exactness` of whether a pair is new, in a table of at most `cap` members."""
     return {
-        "nulls": f"missing without a {entity} or a {member}, and for an event too late to be folded",
+        "nulls": f"missing where the event names no {entity} or no {member}, and where it is too late to be folded",
         "exactness": f"exact to {cap:,} {member}s, then one that gave way counts as new again; a late event is answered as "
         f"of the {entity}'s newest",
     }
