@@ -8,6 +8,14 @@ Used by `velocity`, `linkage`, `engine` and the commands `features`.
 
 import hashlib
 from dataclasses import dataclass
+from typing import TypedDict
+
+
+class Words(TypedDict):
+    """What people are told of a feature beside its meaning; see `Feature`."""
+
+    nulls: str
+    exactness: str
 
 
 @dataclass(frozen=True, slots=True)

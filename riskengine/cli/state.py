@@ -100,7 +100,7 @@ _HEADS = {
     "slot_bytes": "slots",
     "curve_bytes": "curves",
     "table_bytes": "tables",
-    "total_bytes": "bytes",
+    "total_bytes": "total",
     "curve_rows": "rows",
     "members": "members",
     "evicted_idle": "idle",
@@ -241,7 +241,9 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
             sys.stdout.write("\t".join(str(each) for each in row) + "\n")
         sys.stdout.flush()
         return
-    shown = table(*heads, right=len(heads) - 1)
-    for row in rows:
-        shown.add_row(*(megabytes(each) if isinstance(each, int) else each for each in row))
+    lines = list(rows)
+    units = [" MB" if isinstance(each, int) else "" for each in lines[0]]
+    shown = table(*(head + unit for head, unit in zip(heads, units, strict=True)), right=len(heads) - 1)
+    for row in lines:
+        shown.add_row(*(f"{each / 1e6:,.1f}" if isinstance(each, int) else each for each in row))
     out().print(shown)

@@ -16,7 +16,7 @@ from typing import Any, Final
 from riskengine.engine.features import FeatureSet, code_variables, compile_features, feature_variables
 from riskengine.errors import BundleError, ConfigError, Problem
 from riskengine.expr import Environment, Variable
-from riskengine.feature import Feature
+from riskengine.feature import Feature, Words
 from riskengine.limits import EngineLimits
 from riskengine.model.bundle import Bundle, load_bundle
 from riskengine.model.stage import Model
@@ -100,11 +100,11 @@ class Configuration:
         }
 
 
-_SCORED: Final = {
-    "nulls": "missing without an active model, and where the deadline left it no time",
-    "exactness": "exact: a replay gives the same bits",
-}
-_LISTED: Final = {"nulls": "never missing", "exactness": "exact"}
+_SCORED: Final = Words(
+    nulls="missing without an active model, and where the deadline left it no time",
+    exactness="exact: a replay gives the same bits",
+)
+_LISTED: Final = Words(nulls="never missing", exactness="exact")
 DECISION_TIME_FEATURES: Final = (
     Feature("model.probability", "probability", "The model's calibrated probability of fraud.", **_SCORED),
     Feature("model.margin", "log-odds", "The model's score before calibration.", **_SCORED),

@@ -25,7 +25,7 @@ from riskengine.enums import (
 )
 from riskengine.errors import ConfigError, Problem
 from riskengine.expr import Environment, Expression, ExpressionError, Program, Variable, VariableKind
-from riskengine.feature import Feature
+from riskengine.feature import Feature, Words
 from riskengine.limits import EngineLimits
 from riskengine.linkage.plan import Linkage, LinkagePlan, build_linkage, linkage_features, linkage_requests
 from riskengine.model.trees import FEATURES_MAX
@@ -177,7 +177,7 @@ def _compile_derived(
             continue
         environment = Environment([*feature_variables(features), *codes])
         expression = _compile(environment, document, ("derived", name), text, VariableKind.NUMBER, problems)
-        definition, told = "", {}
+        definition, told = "", Words(nulls="", exactness="")
         if expression is not None:
             expressions.append(expression)
             targets.append(len(features))
@@ -193,7 +193,7 @@ def _compile_derived(
     return Program(expressions, targets)
 
 
-def _derived_words(used: list[str]) -> dict[str, str]:
+def _derived_words(used: list[str]) -> Words:
     """Returns `nulls` and `exactness` of what is computed from other features."""
     return {
         "nulls": "missing where its formula needs a missing value",

@@ -163,7 +163,7 @@ def windows_beyond(features: Document, days: int) -> list[Problem]:
     """
     found = []
     for entity, profile in features.data.get("profiles", {}).items():
-        holders = [(("profiles", entity, "distinct"), profile.get("distinct", {}))]
+        holders: list[tuple[KeyPath, Any]] = [(("profiles", entity, "distinct"), profile.get("distinct", {}))]
         holders += [(("profiles", entity, "measures", name), one) for name, one in profile.get("measures", {}).items()]
         for path, holder in holders:
             delay_us = window_us(holder["delay"]) if "measures" in path and holder.get("delay") else 0

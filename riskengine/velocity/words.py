@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from riskengine.feature import Feature
+from riskengine.feature import Feature, Words
 from riskengine.types import US_PER_DAY
 from riskengine.velocity import layout
 from riskengine.velocity.schema import Profile
@@ -72,7 +72,7 @@ def with_event_words(features: Iterable[Feature]) -> tuple[Feature, ...]:
     )
 
 
-def curve_words(operation: str, entity: str, profile: Profile) -> dict[str, str]:
+def curve_words(operation: str, entity: str, profile: Profile) -> Words:
     """Returns `nulls` and `exactness` of an answer that is read from a curve.
 
     Args:
@@ -88,7 +88,7 @@ def curve_words(operation: str, entity: str, profile: Profile) -> dict[str, str]
     }
 
 
-def first_seen_words(entity: str, *, kept_us: int) -> dict[str, str]:
+def first_seen_words(entity: str, *, kept_us: int) -> Words:
     """Returns `nulls` and `exactness` of an entity's age; `kept_us` is how long an idle one is remembered, microseconds."""
     return {
         "nulls": f"missing where the event names no {entity}, for its first event, and for one too late to be folded",
@@ -96,7 +96,7 @@ def first_seen_words(entity: str, *, kept_us: int) -> dict[str, str]:
     }
 
 
-def distinct_words(entity: str, member: str, cap: int) -> dict[str, str]:
+def distinct_words(entity: str, member: str, cap: int) -> Words:
     """Returns `nulls` and `exactness` of a distinct count over a table of at most `cap` members."""
     return {
         "nulls": f"missing where the event names no {entity}, and for a new one in an event too late to be folded",
@@ -105,7 +105,7 @@ def distinct_words(entity: str, member: str, cap: int) -> dict[str, str]:
     }
 
 
-def new_words(entity: str, member: str, cap: int) -> dict[str, str]:
+def new_words(entity: str, member: str, cap: int) -> Words:
     """Returns `nulls` and `exactness` of whether a pair is new, in a table of at most `cap` members."""
     return {
         "nulls": f"missing where the event names no {entity} or no {member}, and where it is too late to be folded",
