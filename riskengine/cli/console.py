@@ -137,7 +137,7 @@ def table(*columns: str, right: int = 0) -> "Table":
 
 
 _COMMAND: Final = re.compile(
-    r"\briskengine (?=(?:demo|init|serve|score|simulate|train|history|policy|features|journal)\b)"
+    r"\briskengine (?=(?:demo|init|serve|score|simulate|train|history|policy|features|state|journal)\b)"
 )
 
 

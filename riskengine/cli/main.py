@@ -20,6 +20,8 @@ from riskengine.cli.demo import command as demo
 from riskengine.cli.erase import erase
 from riskengine.cli.explain import decision_explain
 from riskengine.cli.features import features_list
+from riskengine.cli.features_check import features_check
+from riskengine.cli.features_explain import features_explain
 from riskengine.cli.find import decisions_find
 from riskengine.cli.history import history_import, history_load
 from riskengine.cli.init import init
@@ -31,6 +33,7 @@ from riskengine.cli.query import decisions_query
 from riskengine.cli.score import score
 from riskengine.cli.serve import serve
 from riskengine.cli.simulate import simulate
+from riskengine.cli.state import state_estimate, state_size
 from riskengine.cli.train import train
 
 _OPTIONS: Final[dict[str, Any]] = {
@@ -113,14 +116,31 @@ _add(APP, "erase", erase, "Erase a person from the engine.", "riskengine erase s
 _POLICY = _group("policy", "Check rules before they go live: check, test.")
 _add(_POLICY, "check", policy_check, "Tell every mistake, with its place.", "riskengine policy check starter")
 _add(_POLICY, "test", policy_test, "Run the cases of policy_cases/.", "riskengine policy test starter")
-_FEATURES = _group("features", "What the engine measures: list, compute.")
-_add(_FEATURES, "list", features_list, "List all features.", "riskengine features list starter --match card")
+_FEATURES = _group("features", "What the engine measures: list, explain, check, compute.")
+_add(_FEATURES, "list", features_list, "List all features.", "riskengine features list starter --match card --long")
+_add(
+    _FEATURES,
+    "explain",
+    features_explain,
+    "One feature on one page.",
+    "riskengine features explain card.amount_sum_24h starter",
+)
+_add(_FEATURES, "check", features_check, "Tell every mistake, what nothing uses.", "riskengine features check starter")
 _add(
     _FEATURES,
     "compute",
     features_compute,
     "Compute all of a history, as served.",
     "riskengine features compute --history history.parquet --out features.parquet --config starter",
+)
+_STATE = _group("state", "What the engine's memory takes: size, estimate.")
+_add(_STATE, "size", state_size, "Count it, by entity type.", "riskengine state size starter")
+_add(
+    _STATE,
+    "estimate",
+    state_estimate,
+    "Expect it, from traffic.",
+    "riskengine state estimate starter --events-per-day 2e6 --entities card=1e6:0.7,account=4e5,merchant=2e4",
 )
 _DECISION = _group("decision", "Ask about one decision: explain.")
 _add(

@@ -7,7 +7,7 @@ Used by every command that reads a folder.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from riskengine.lab.events import EventPacker
     from riskengine.settings import ServerSettings
     from riskengine.wire.pseudonyms import TagKey
+    from riskengine.yamlfile import Document
 
 CONFIGURATION_FILES: Final = ("features.yaml", "policy.yaml", "reason_codes.yaml")
 COMPILING: Final = "Compiling kernels, once, about 60 s"
@@ -35,12 +36,14 @@ class Workspace:
         settings: server.yaml.
         key: The secret of all tags.
         configuration: Features, policy and, if wanted, the active model.
+        documents: The files that it was compiled from, by name.
     """
 
     directory: Path
     settings: "ServerSettings"
     key: "TagKey"
     configuration: "Configuration"
+    documents: "Mapping[str, Document]"
 
     def packer(self) -> "EventPacker":
         """Returns what turns rows of a history into events, as the server's door would."""
@@ -112,7 +115,7 @@ def load_workspace(directory: Path, *, with_model: bool) -> Workspace:
             problems += error.problems
     if problems or configuration is None or key is None:
         raise ConfigError(in_folder(problems, directory))
-    return Workspace(directory, settings, key, configuration)
+    return Workspace(directory, settings, key, configuration, {each.name: each for each in documents})
 
 
 def in_folder(problems: Sequence[Problem], folder: Path) -> list[Problem]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from riskengine.engine.features import FeatureSet, code_variables, compile_features, feature_variables
 from riskengine.errors import BundleError, ConfigError, Problem
 from riskengine.expr import Environment, Variable
-from riskengine.feature import Feature
+from riskengine.feature import Feature, Words
 from riskengine.limits import EngineLimits
 from riskengine.model.bundle import Bundle, load_bundle
 from riskengine.model.stage import Model
@@ -100,15 +100,27 @@ class Configuration:
         }
 
 
+_SCORED: Final = Words(
+    nulls="missing without an active model, and where the deadline left it no time",
+    exactness="exact: a replay gives the same bits",
+)
+_LISTED: Final = Words(nulls="never missing", exactness="exact")
 DECISION_TIME_FEATURES: Final = (
-    Feature("model.probability", "probability", "The model's calibrated probability of fraud."),
-    Feature("model.margin", "log-odds", "The model's score before calibration."),
+    Feature("model.probability", "probability", "The model's calibrated probability of fraud.", **_SCORED),
+    Feature("model.margin", "log-odds", "The model's score before calibration.", **_SCORED),
 )
 
 
 def _columns(features: FeatureSet, lists: tuple[str, ...]) -> list[Feature]:
-    listed = [Feature(f"list.{name}", "yes or no", f"Whether list {name} names an entity.", True) for name in lists]
+    listed = [
+        Feature(f"list.{name}", "yes or no", f"Whether list {name} names an entity.", True, **_LISTED) for name in lists
+    ]
     return [*features.features, *DECISION_TIME_FEATURES, *listed]
+
+
+def columns_of(configuration: Configuration) -> list[Feature]:
+    """Returns what each column of the features matrix means, the decision-time ones included."""
+    return _columns(configuration.features, tuple(each.id for each in configuration.policy.compiled.file.lists))
 
 
 def build_configuration(

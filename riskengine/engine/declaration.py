@@ -20,6 +20,12 @@ _NO_NAMES = frozenset({"txn", "outcome", "numbers", "labels", "model", "lists"})
 """First parts of names that mean something else."""
 
 
+def part_of(path: KeyPath) -> KeyPath:
+    """Returns the part of features.yaml that a path is in, such as one measure: what a mistake of form in it may hide."""
+    measure = path[0:1] == ("profiles",) and path[2:3] == ("measures",)
+    return path[: 4 if measure else 3 if path[0:1] == ("profiles",) else 2]
+
+
 def input_problems(document: Document, inputs: Inputs) -> Iterator[Problem]:
     """Yields what is wrong with the caller's own keys."""
     for kind, keys in (("numbers", inputs.numbers), ("labels", inputs.labels)):

@@ -18,6 +18,7 @@ from riskengine.engine.declaration import (
     input_problems,
     key_problems,
     linkage_problems,
+    part_of,
     profile_problems,
 )
 from riskengine.enums import (
@@ -31,7 +32,7 @@ from riskengine.enums import (
 )
 from riskengine.errors import ConfigError, Problem
 from riskengine.expr import Environment, Expression, ExpressionError, Program, Variable, VariableKind
-from riskengine.feature import Feature
+from riskengine.feature import Feature, Words
 from riskengine.limits import EngineLimits
 from riskengine.linkage.plan import Linkage, LinkagePlan, build_linkage, linkage_features, linkage_requests
 from riskengine.model.trees import FEATURES_MAX
@@ -42,7 +43,7 @@ from riskengine.types import ENTITIES, ENTITY_INDEX, EVENT_WORD, LABEL_COLUMNS, 
 from riskengine.velocity.distinct import relation_requests
 from riskengine.velocity.plan import VelocityPlan, build_plan, event_features, kept_us
 from riskengine.velocity.schema import Inputs, Name, Profile
-from riskengine.yamlfile import Document, KeyPath, validate
+from riskengine.yamlfile import Document, KeyPath, check_parts
 
 _ENUMS = {
     "txn.type": ("transaction_type", TransactionType),
@@ -197,7 +198,7 @@ def _compile_derived(
             continue
         environment = Environment([*feature_variables(features), *codes])
         expression = _compile(environment, document, ("derived", name), text, VariableKind.NUMBER, problems)
-        definition = ""
+        definition, told = "", Words(nulls="", exactness="")
         if expression is not None:
             expressions.append(expression)
             targets.append(len(features))
@@ -206,8 +207,19 @@ def _compile_derived(
                 f"{other}={by_name[other].definition_hash}" for other in sorted(expression.variables & set(by_name))
             ]
             definition = "|".join(("derived", text, *used))
-        features.append(Feature(name, "as its formula says", f"Computed: {text.strip()}", definition=definition))
+            told = _derived_words(sorted(expression.variables & set(by_name)))
+        features.append(
+            Feature(name, "as its formula says", f"Computed: {text.strip()}", definition=definition, **told)
+        )
     return Program(expressions, targets)
+
+
+def _derived_words(used: list[str]) -> Words:
+    """Returns `nulls` and `exactness` of what is computed from other features."""
+    return {
+        "nulls": "missing where its formula needs a missing value",
+        "exactness": f"as exact as {', '.join(used)}" if used else "exact",
+    }
 
 
 def compile_features(document: Document, limits: EngineLimits) -> FeatureSet:
@@ -219,14 +231,19 @@ def compile_features(document: Document, limits: EngineLimits) -> FeatureSet:
 
     Raises:
         ConfigError: With every problem and its place. Derived features are looked at when what they can name is known: when
-            there is nothing wrong with inputs, profiles and linkage but their conditions.
+            there is nothing wrong with inputs, profiles and linkage but their conditions. A measure of the wrong form hides
+            only itself.
     """
-    file = validate(document, FeaturesFile)
+    file, wrong = check_parts(document, FeaturesFile, part_of)
+    if file is None:
+        raise ConfigError(wrong)
     event = event_features(file.inputs)
-    wrong = list(input_problems(document, file.inputs))
+    of_inputs = list(input_problems(document, file.inputs))
     problems: list[Problem] = []
-    # A key that stands there twice, or that no condition can spell, is no variable.
-    conditions = {} if wrong else _compile_conditions(document, file, event, problems)
+    # A key that stands there twice, or that no condition can spell, is no variable; nor is one that was not understood.
+    understood = not wrong or file.inputs.model_dump(exclude_unset=True) == document.data.get("inputs", {})
+    wrong += of_inputs
+    conditions = {} if of_inputs or not understood else _compile_conditions(document, file, event, problems)
     numbers = [feature.name for feature in event if not feature.boolean]
     wrong += key_problems(document, file.keys, [] if wrong else list(code_words(file.inputs)))
     for entity, profile in file.profiles.items():

@@ -1,4 +1,4 @@
-"""The engine as it was just before an event: what replay, explanations and backups begin with.
+"""The engine as it was just before an event, or is now: what replay, explanations, backups and counts begin with.
 
 INVARIANTS: nothing is written; the directory may be in use. The state is folded under the configuration that decided the event,
 from the newest snapshot before it that fits, or from the beginning of the journal: the very state that the event met.
@@ -9,6 +9,7 @@ Called by `lab` and `cli`.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from riskengine.engine.activation import Activation, state_key_of
 from riskengine.engine.configuration import Configuration
@@ -20,6 +21,8 @@ from riskengine.errors import StartRefused
 from riskengine.journal.reader import Anchor, Commits, JournalReader, segments
 
 Progress = Callable[[int, int], None]
+_NO_SEQUENCE: Final = 1 << 62
+"""Behind every event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +60,27 @@ def state_before(data_dir: Path, sequence: int, *, on_progress: Progress | None 
         JournalCorrupt: The journal is damaged.
         BundleError: The model that decided is gone.
     """
+    rebuilt = _rebuild(data_dir, sequence, on_progress)
+    if rebuilt.state.sequence != sequence - 1:
+        raise StartRefused(
+            f"the journal in {data_dir} ends with sequence {rebuilt.state.sequence}, before {sequence}; ask for an earlier one"
+        )
+    return rebuilt
+
+
+def state_now(data_dir: Path, *, on_progress: Progress | None = None) -> Rebuilt:
+    """As `state_before`, behind the last event that the journal holds when it is read."""
+    return _rebuild(data_dir, None, on_progress)
+
+
+def _rebuild(data_dir: Path, sequence: int | None, on_progress: Progress | None) -> Rebuilt:
     headers = sound_headers(data_dir)
     activation = activation_at(data_dir, headers, sequence)
     configuration = activation.rebuild(data_dir)
     features, limits = configuration.features, configuration.limits
     origin = find_origin(data_dir, headers, features, limits, since=activation.since, below=sequence)
     pipeline = Pipeline(configuration, origin.state, limits)
-    anchor = _fold_to(data_dir, sequence, pipeline, origin.anchor, on_progress)
-    if origin.state.sequence != sequence - 1:
-        raise StartRefused(
-            f"the journal in {data_dir} ends with sequence {origin.state.sequence}, before {sequence}; ask for an earlier one"
-        )
+    anchor = _fold_to(data_dir, sequence or _NO_SEQUENCE, pipeline, origin.anchor, on_progress)
     return Rebuilt(configuration, origin.state, pipeline, activation, anchor)
 
 

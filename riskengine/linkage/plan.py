@@ -64,14 +64,37 @@ def linkage_features(linkage: Linkage, *, kept_us: Mapping[str, int]) -> list[Fe
     for entity in linkage.component_size:
         words = f"How many accounts, devices, cards and the like hang together with this {entity}, itself included."
         definition = f"{entity}|component_size|{','.join(pairs)}|{','.join(bounds)}"
-        features.append(Feature(f"{entity}.component_size", "entities", words, definition=definition))
+        features.append(
+            Feature(
+                f"{entity}.component_size",
+                "entities",
+                words,
+                definition=definition,
+                nulls=_nulls(entity),
+                exactness="exact within degree_max: an entity beyond it joins no more; a link is never forgotten",
+            )
+        )
     for entity in linkage.over_degree_cap:
         words = f"Whether this {entity} is shared by more entities than it may join."
         members = sorted(name for pair in linkage.strong if entity in pair for name in pair if name != entity)
         bound = f"degree_max={linkage.cap(entity)}|kept_us={kept_us.get(entity, 0)}"
         definition = f"{entity}|over_degree_cap|{','.join(members)}|{bound}"
-        features.append(Feature(f"{entity}.over_degree_cap", "yes or no", words, boolean=True, definition=definition))
+        features.append(
+            Feature(
+                f"{entity}.over_degree_cap",
+                "yes or no",
+                words,
+                boolean=True,
+                definition=definition,
+                nulls=_nulls(entity),
+                exactness="exact; whoever was seen with it counts for as long as it is remembered",
+            )
+        )
     return features
+
+
+def _nulls(entity: str) -> str:
+    return f"missing where the event names no {entity}, and for a new one in an event too late to be folded"
 
 
 def linkage_requests(linkage: Linkage, *, retention_us: Mapping[str, int]) -> list[RelationRequest]:

@@ -15,6 +15,7 @@ from riskengine.tables.layout import MEMORY_US
 from riskengine.velocity import layout
 from riskengine.velocity.operations import OPERATIONS, Operation, own_words
 from riskengine.velocity.schema import Measure, Places, Profile, ratio_windows, window_us
+from riskengine.velocity.words import curve_words, place_words
 
 Key = tuple[int, int, int, int]
 """A column of the increments: condition, source, transform, scale."""
@@ -56,16 +57,20 @@ def place_features(entity: str, places: Places) -> Iterator[tuple[int, Feature]]
     if places.region:
         words = f"Whether the region is another one than when this {entity} was last seen."
         definition = f"{entity}|region_changed|{','.join(places.region)}"
-        feature = Feature(f"{entity}.region_changed", "yes or no", words, boolean=True, definition=definition)
+        told = place_words("region_changed", entity)
+        feature = Feature(f"{entity}.region_changed", "yes or no", words, boolean=True, definition=definition, **told)
         yield layout.PLACE_COLUMN_CHANGED, feature
     if places.travel:
         words = f"How fast this {entity} went from its last position to this one."
-        feature = Feature(f"{entity}.travel_speed_kmh", "km/h", words, definition=f"{entity}|travel_speed")
+        told, definition = place_words("travel_speed", entity), f"{entity}|travel_speed"
+        feature = Feature(f"{entity}.travel_speed_kmh", "km/h", words, definition=definition, **told)
         yield layout.PLACE_COLUMN_SPEED, feature
     if places.home:
         words = f"How far this is from where this {entity} usually is."
         definition = f"{entity}|home_distance|{places.home}"
-        yield layout.PLACE_COLUMN_HOME, Feature(f"{entity}.home_distance_km", "km", words, definition=definition)
+        told = place_words("home_distance", entity)
+        feature = Feature(f"{entity}.home_distance_km", "km", words, definition=definition, **told)
+        yield layout.PLACE_COLUMN_HOME, feature
 
 
 class ProfileColumns:
@@ -110,7 +115,7 @@ class ProfileColumns:
             self._add_rate(name, half_life, condition, feature)
         self._add_gaps(name, condition, feature)
 
-    def _named(self, name: str, suffix: str, unit: str, words: str, asked: str) -> Feature:
+    def _named(self, name: str, operation: str, suffix: str, unit: str, words: str, asked: str) -> Feature:
         """Returns a feature. The profile's bounds are in its definition: beyond its rows an answer is an estimate."""
         measure, profile = self.profile.measures[name], self.profile
         current = "" if measure.include_current is None else f"|include_current={measure.include_current}"
@@ -118,7 +123,10 @@ class ProfileColumns:
             f"{self.entity}|when={measure.when or ''}|of={measure.of or ''}|delay={measure.delay or ''}|{asked}"
             f"|rows_max={profile.rows_max}|epsilon_shift={profile.epsilon_shift}{current}"
         )
-        return Feature(f"{self.entity}.{name}_{suffix}", unit, f"{words} Per {self.entity}.", definition=definition)
+        told = curve_words(operation, self.entity, profile)
+        return Feature(
+            f"{self.entity}.{name}_{suffix}", unit, f"{words} Per {self.entity}.", definition=definition, **told
+        )
 
     def _source(self, measure: Measure) -> tuple[int, int]:
         """Returns the column of what is measured, -1 for none, and the scale it is kept at."""
@@ -140,7 +148,12 @@ class ProfileColumns:
         texts = {"measure": "" if name == "event" else f"{name} ", "of": measure.of or "", "window": window}
         words = operation.words.format(**texts, own=own_words(own))
         told = self._named(
-            name, f"{operation.suffix}_{window}", operation.unit.format(**texts), words, f"{operation.suffix}|{window}"
+            name,
+            operation.suffix,
+            f"{operation.suffix}_{window}",
+            operation.unit.format(**texts),
+            words,
+            f"{operation.suffix}|{window}",
         )
         in_units = operation.code in _AMOUNTS
         read = _Read(
@@ -163,7 +176,7 @@ class ProfileColumns:
         short, long = ratio_windows(ratio)
         own = measure.include_current is not False
         words = f"How many times the rate of {name} events over {long} the one over {short} is, {own_words(own)}; 1 is as ever."
-        told = self._named(name, f"ratio_{short}_{long}", "times", words, f"ratio|{ratio}")
+        told = self._named(name, "ratio", f"ratio_{short}_{long}", "times", words, f"ratio|{ratio}")
         read = _Read(
             layout.OPERATION_RATIO,
             feature(told),
@@ -182,12 +195,12 @@ class ProfileColumns:
         asked = []
         if measure.since_last:
             words = f"The time since the last {name} event."
-            asked.append((layout.OPERATION_SINCE_LAST, 1, "since_last_s", words, "since_last"))
+            asked.append((layout.OPERATION_SINCE_LAST, "since_last", 1, "since_last_s", words, "since_last"))
         for number in range(1, measure.gaps + 1):
             words = f"The time between {name} events: gap {number}, counted back from this event."
-            asked.append((layout.OPERATION_GAP, number, f"gap_{number}_s", words, f"gap|{number}"))
-        for operation, number, suffix, words, definition in asked:
-            column = feature(self._named(name, suffix, "seconds", words, definition))
+            asked.append((layout.OPERATION_GAP, "gap", number, f"gap_{number}_s", words, f"gap|{number}"))
+        for operation, key, number, suffix, words, definition in asked:
+            column = feature(self._named(name, key, suffix, "seconds", words, definition))
             self.reads.append(_Read(operation, column, count=count, other=number))
             self._keep(count)
 
@@ -197,7 +210,7 @@ class ProfileColumns:
         own = measure.include_current is not False
         what, unit = (measure.of, f"units of {measure.of}") if measure.of else (f"{name} events", "events")
         words = f"What {what} add up to where half is forgotten every {half_life}, {own_words(own)}."
-        column = feature(self._named(name, f"rate_{half_life}", unit, words, f"rate|{half_life}"))
+        column = feature(self._named(name, "rate", f"rate_{half_life}", unit, words, f"rate|{half_life}"))
         valued = measure.of is not None
         key = (condition, source, layout.TRANSFORM_VALUE if valued else layout.TRANSFORM_ONE, scale if valued else 1)
         row = [0] * layout.RATE_WORDS

@@ -10,6 +10,7 @@ from riskengine.feature import Feature
 from riskengine.tables.relations import RelationRequest
 from riskengine.velocity.plan import kept_us
 from riskengine.velocity.schema import Profile, window_us
+from riskengine.velocity.words import distinct_words, new_words
 
 
 def relation_requests(
@@ -46,7 +47,8 @@ def relation_requests(
                     f"for one with more than {cap}."
                 )
                 definition = f"{entity}|{member}|distinct|{window}|members_max={cap}|reach_us={reach_us}"
-                features.append(Feature(name, f"{member}s", words, definition=definition))
+                told = distinct_words(entity, member, cap)
+                features.append(Feature(name, f"{member}s", words, definition=definition, **told))
             requests.append(request)
         for member in profile.new:
             cap = max(profile.members_max, shared.get((entity, member), 0))
@@ -55,7 +57,8 @@ def relation_requests(
             request = RelationRequest(entity, member, cap, known_us + lateness_us, new_column=column, known_us=known_us)
             words = f"Whether this {entity} is seen with this {member} for the first time; missing where that was forgotten."
             definition = f"{entity}|{member}|new|members_max={cap}|kept_us={known_us}"
-            features.append(Feature(f"{entity}.new_{member}", "yes or no", words, boolean=True, definition=definition))
+            name, told = f"{entity}.new_{member}", new_words(entity, member, cap)
+            features.append(Feature(name, "yes or no", words, boolean=True, definition=definition, **told))
             requests.append(request)
     return features, requests
 

@@ -18,6 +18,7 @@ from riskengine.types import EVENT_WORD, NUMBER_SLOTS, Ints
 from riskengine.velocity import layout
 from riskengine.velocity.columns import Key, ProfileColumns, asked_windows, place_features
 from riskengine.velocity.schema import Inputs, Places, Profile, window_us
+from riskengine.velocity.words import first_seen_words, with_event_words
 
 
 @dataclass(slots=True)
@@ -88,7 +89,7 @@ _EVENT_FEATURES: Final = {
     ),
 }
 assert sorted(_EVENT_FEATURES) == list(range(layout.COLUMN_NUMBERS)), "each column has a name, and the numbers follow"
-EVENT_FEATURES: Final = tuple(_EVENT_FEATURES[column] for column in range(layout.COLUMN_NUMBERS))
+EVENT_FEATURES: Final = with_event_words(_EVENT_FEATURES[column] for column in range(layout.COLUMN_NUMBERS))
 """What an event tells of itself, by column."""
 RATE_HALVINGS: Final = 8
 """How many half-lives an idle entity is remembered for the sake of a rate: what is left of it then is 0.4 %."""
@@ -99,7 +100,13 @@ def event_features(inputs: Inputs) -> list[Feature]:
     return [
         *EVENT_FEATURES,
         *(
-            Feature(f"numbers.{key}", "as the caller defines it", f"The caller's number {key}.")
+            Feature(
+                f"numbers.{key}",
+                "as the caller defines it",
+                f"The caller's number {key}.",
+                nulls="missing where the caller does not send it",
+                exactness="exact",
+            )
             for key in inputs.numbers
         ),
     ]
@@ -213,8 +220,9 @@ def build_plan(inputs: Inputs, profiles: Mapping[str, Profile], keys: KeyPlan, *
         if profile.first_seen:
             name = f"{entity}.first_seen_age_s"
             words = f"The time since this {entity} was first seen."
-            definition = f"{entity}|first_seen|kept_us={kept_us(profile)}"
-            first_seen[index] = plan.feature(Feature(name, "seconds", words, definition=definition))
+            kept = kept_us(profile)
+            told, definition = first_seen_words(entity, kept_us=kept), f"{entity}|first_seen|kept_us={kept}"
+            first_seen[index] = plan.feature(Feature(name, "seconds", words, definition=definition, **told))
         horizons_us[index] = kept_us(profile) + lateness_us
     assert len(inputs.numbers) <= NUMBER_SLOTS
     return VelocityPlan(

@@ -2,7 +2,7 @@
 
 from .places import Place
 from .reading import DEPTH_MAX, NODES_MAX, SIZE_MAX, Document, KeyPath, load_file, load_yaml
-from .validation import check, pattern, validate
+from .validation import check, check_parts, pattern, validate
 
 __all__ = [
     "DEPTH_MAX",
@@ -12,6 +12,7 @@ __all__ = [
     "KeyPath",
     "Place",
     "check",
+    "check_parts",
     "load_file",
     "load_yaml",
     "pattern",

@@ -6,7 +6,9 @@ Called wherever a configuration file is read.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import replace
 from types import UnionType
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
@@ -44,6 +46,35 @@ def check(document: Document, model: type[Model]) -> tuple[Model | None, list[Pr
     except pydantic.ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         return None, [_told(document, model, detail) for detail in details]
+
+
+def check_parts(
+    document: Document, model: type[Model], part_of: Callable[[KeyPath], KeyPath]
+) -> tuple[Model | None, list[Problem]]:
+    """As `check`, but what has the wrong form hides nothing except the part that it is in.
+
+    Args:
+        document: The file.
+        model: Its schema.
+        part_of: Returns the path of the part that a path is in: a key, never an item of a list, so that places stay true.
+
+    Returns:
+        The model of all parts that have the right form, None where there is none without the others; and the problems.
+    """
+    try:
+        return model.model_validate_json(json.dumps(document.data), strict=True), []
+    except pydantic.ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+    data = deepcopy(document.data)
+    for detail in details:
+        *outer, last = part_of(tuple(part for part in detail["loc"] if part != "[key]")) or ("",)
+        holder = data
+        for part in outer:
+            holder = holder.get(part) if isinstance(holder, dict) else None
+        if isinstance(holder, dict):
+            holder.pop(last, None)
+    value, _ = check(replace(document, data=data), model)
+    return value, [_told(document, model, detail) for detail in details]
 
 
 _TOLD: Final[Mapping[str, str]] = {

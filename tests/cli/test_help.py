@@ -21,6 +21,10 @@ COMMANDS = [
     "policy test",
     "features list",
     "features compute",
+    "features explain",
+    "features check",
+    "state size",
+    "state estimate",
     "decision explain",
     "decisions query",
     "decisions find",
@@ -55,7 +59,7 @@ print("LOADED", [name for name in {HEAVY!r} if name in sys.modules])
 @pytest.fixture(scope="module")
 def said() -> str:
     """What a process says that shows the help of everything, with blanks for line ends."""
-    everything = ["", "history", "policy", "features", "decision", "decisions", "journal", *COMMANDS]
+    everything = ["", "history", "policy", "features", "state", "decision", "decisions", "journal", *COMMANDS]
     done = subprocess.run([sys.executable, "-c", PROBE, *everything], capture_output=True, text=True, check=True)
     return " ".join(done.stdout.split())
 

@@ -222,6 +222,29 @@ def test_mistakes_do_not_hide_each_other() -> None:
     assert [10, 22] == [int(said.split(":")[1]) for said in messages(both)]
 
 
+def test_mistake_of_form_hides_only_its_own_measure() -> None:
+    """Goal: one round of corrections. Method: a bad window and a bad key beside a name, a reference and a condition."""
+    text = GOOD
+    for old, new in (
+        ("sum: [1h, 24h]", "sum: [1h, 91d]"),
+        ('txn.type == "REFUND"', 'txn.type == "REFNUD"'),
+        ("distinct: {device", "distinct: {devise"),
+        ("members_max: 16", "members_mx: 16"),
+        ("over_degree_cap: [account]", "over_degree_cap: [acount]"),
+    ):
+        text = changed(old, new, text)
+
+    assert [7, 10, 11, 12, 19] == sorted(int(said.split(":")[1]) for said in messages(text))
+
+
+@pytest.mark.parametrize("inputs", ["{numbers: [basket, balance], labels: [Tier]}", "{lables: [tier]}", "7"])
+def test_inputs_of_the_wrong_form_are_told_without_their_echo(inputs: str) -> None:
+    """Goal: no second mistake is made up. Method: inputs that conditions name, in a form that cannot be read."""
+    text = changed("{numbers: [basket, balance], labels: [tier]}", inputs)
+
+    assert [2] == [int(said.split(":")[1]) for said in messages(text)]
+
+
 def test_the_same_wrong_condition_is_told_wherever_it_stands() -> None:
     """Goal: no second round for the same typo. Method: one text in two measures."""
     text = changed('when: txn.type == "REFUND"', "when: txn.monetry", changed("txn.monetary && ", "txn.monetry && "))

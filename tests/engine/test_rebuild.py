@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from riskengine.engine.configuration import Configuration
-from riskengine.engine.rebuild import first_rebuildable, state_before
+from riskengine.engine.rebuild import first_rebuildable, state_before, state_now
 from riskengine.engine.snapshot import read_snapshot_header, snapshot_paths
 from riskengine.errors import StartRefused
 from riskengine.journal.reader import segments, trim
@@ -99,6 +99,7 @@ def test_state_behind_the_last_event_is_the_engines(story: Story, tmp_path: Path
     engine.close()
 
     assert digest == state_before(folder, EVENTS + 1).state.digest()
+    assert digest == state_now(folder).state.digest()
     with pytest.raises(StartRefused, match=f"ends with sequence {EVENTS}, before {EVENTS + 2}"):
         state_before(folder, EVENTS + 2)
 
