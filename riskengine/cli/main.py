@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from riskengine.cli import failures
+from riskengine.cli.activate import features_activate
 from riskengine.cli.backup import backup, restore
 from riskengine.cli.demo import command as demo
 from riskengine.cli.erase import erase
@@ -112,8 +113,15 @@ _add(APP, "erase", erase, "Erase a person from the engine.", "riskengine erase s
 _POLICY = _group("policy", "Check rules before they go live: check, test.")
 _add(_POLICY, "check", policy_check, "Tell every mistake, with its place.", "riskengine policy check starter")
 _add(_POLICY, "test", policy_test, "Run the cases of policy_cases/.", "riskengine policy test starter")
-_FEATURES = _group("features", "What the engine measures: list.")
+_FEATURES = _group("features", "What the engine measures: list, activate.")
 _add(_FEATURES, "list", features_list, "List all features.", "riskengine features list starter --match card")
+_add(
+    _FEATURES,
+    "activate",
+    features_activate,
+    "Let changed files decide in a running server.",
+    "riskengine features activate starter",
+)
 _DECISION = _group("decision", "Ask about one decision: explain.")
 _add(
     _DECISION,
