@@ -37,6 +37,7 @@ class Forerunner:
     Attributes:
         activation: What decides where the fold has come to.
         first: Sequence of the last event that a snapshot had folded already.
+        event_count: Events folded since.
     """
 
     def __init__(self, data_dir: Path, candidate: Candidate, *, clock: Clock) -> None:
@@ -56,6 +57,7 @@ class Forerunner:
         self._reader = JournalReader(data_dir, start=origin.anchor, live=True)
         self._total_bytes = self._reader.progress()[1]
         self.first = self.sequence
+        self.event_count = 0
 
     @property
     def sequence(self) -> int:
@@ -85,6 +87,7 @@ class Forerunner:
                     self.activation = told
                 continue
             fold_commits(self._pipeline, item)
+            self.event_count += len(item.events)
             if self._clock.monotonic_us() >= until_us:
                 return True
         return False

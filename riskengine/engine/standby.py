@@ -10,6 +10,7 @@ INVARIANTS: nothing is written, and the data directory not taken, before it is f
 Under pressure for memory the system ends this process before the one that decides. Called by `engine.loop`.
 """
 
+import gc
 import os
 import select
 from collections.abc import Iterator
@@ -63,11 +64,14 @@ def stand_by(
         for descriptor in (orders, *wakeups):
             poll.register(descriptor, select.POLLIN)
         told = False
-        while not _is_told(poll.poll(0 if forerunner.turn() else TICK_MS), orders):
-            done, total = forerunner.progress()
-            if not told and done < total:
+        while not _is_told(poll.poll(0 if (busy := forerunner.turn()) else TICK_MS), orders):
+            if busy and not told:
+                done, total = forerunner.progress()
                 report("catching_up", done=done, total=total)
             elif not told:
+                # Now, so that there is little left of it to do when callers wait: it took half a second.
+                gc.collect()
+                gc.freeze()
                 report("standing_by", sequence=forerunner.sequence)
                 told = True
     _wait_until_free(data_dir, forerunner, poll, clock=clock)

@@ -138,11 +138,11 @@ def _backfill(
     busy = True
     while busy:
         busy = forerunner.turn()
-        count, passed_s = forerunner.sequence - forerunner.first, (clock.monotonic_us() - started_us) / 1e6
-        on_progress(*forerunner.progress(), count, passed_s)
+        passed_s = (clock.monotonic_us() - started_us) / 1e6
+        on_progress(*forerunner.progress(), forerunner.event_count, passed_s)
     tail = Tail(data_dir)
     try:
         path = forerunner.write(make_durable=tail.make_durable, pause=pause)
     finally:
         tail.close()
-    return Backfilled(forerunner.sequence - forerunner.first, forerunner.first == 0, path.stat().st_size)
+    return Backfilled(forerunner.event_count, forerunner.first == 0, path.stat().st_size)

@@ -1,17 +1,22 @@
 """What the tests of `features activate` share: a changed folder, the command as a process, callers all the while."""
 
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
 
+from riskengine.engine.candidate import Candidate, hold_candidate, keep_candidate
+from riskengine.engine.configuration import Configuration, load_configuration
 from riskengine.server.client import reason_of
+from riskengine.server.control import Line
+from riskengine.settings import load_settings
+from riskengine.wire.pseudonyms import Pseudonyms, TagKey
 from tests.server.running import SETTINGS, Server, score_request
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +27,11 @@ NEW_WINDOW = (COUNT, "count: [1m, 2m, 10m, 1h, 24h, 7d, 30d]")
 NEW_MEASURE = (
     "  card:\n    first_seen: true\n    measures:\n",
     "  card:\n    first_seen: true\n    measures:\n      dear:\n        when: txn.amount > 5000\n        count: [10m, 24h]\n",
+)
+NEW_RULE = (
+    "\nrules:\n",
+    "\nrules:\n  - id: many_dear\n    description: Many dear payments of a card.\n"
+    "    when: txn.amount > 6000 && card.dear_count_24h > 10\n    then: {verdict: review}\n    reason: CARD_TESTING\n",
 )
 NEW_INPUT = ("numbers: [basket_items, stored_balance]", "numbers: [basket_items, stored_balance, parcel_weight]")
 
@@ -109,8 +119,27 @@ def revisions(decisions: list[Any]) -> list[str]:
     return list(dict.fromkeys(decision.policy_revision for decision in decisions))
 
 
-def end(process: "subprocess.Popen[str]") -> None:
-    """Kills a command that may have ended."""
-    with suppress(ProcessLookupError):
-        process.kill()
-    process.communicate()
+def load(config_dir: Path) -> Configuration:
+    """Returns what the files of a folder say."""
+    settings = load_settings(config_dir / "server.yaml")
+    return load_configuration(
+        config_dir,
+        limits=settings.limits.engine_limits(),
+        base_currency=settings.base_currency,
+        model_dir=settings.model_dir,
+        tag=Pseudonyms(TagKey.load(settings.tag_key_file)).tag,
+    )
+
+
+def ask(server: Server) -> dict[str, Any]:
+    """Asks for a change of engines as the command does, without a back-fill; returns the last that the supervisor says."""
+    data_dir = server.config_dir / "data"
+    lock = hold_candidate(data_dir)
+    try:
+        with Line(data_dir) as line:
+            keep_candidate(data_dir, Candidate(load(server.config_dir), 1))
+            line.ask("activate")
+            ends = ("activated", "aborted", "unknown")
+            return next(stage for stage in line.stages(timeout_s=WAIT_S) if stage["stage"] in ends)
+    finally:
+        os.close(lock)
