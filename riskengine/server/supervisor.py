@@ -10,9 +10,9 @@ Memory: engine and follower each hold a state of the size that the limits of ser
 one, restarts fold the whole journal, and nothing of it is ever given up.
 
 INVARIANTS: one thread, no gRPC; the configuration is read at the start and when a change is asked for, and whoever is
-started again goes on under what decided before, whatever an editor has saved meanwhile; a child that says it must not start (`refused`) is not started
-again, and its reason is raised here (`engine.process.refused`): a ConfigError with its problems, anything else as a
-StartRefused with the message and the reason it had there; nothing is left running when `stop` returns.
+started again goes on under what decided before, whatever an editor has saved meanwhile; a child that says it must not start
+(`refused`) is not started again, and its reason is raised here (`engine.process.refused`): a ConfigError with its problems,
+anything else as a StartRefused with the message and the reason it had there; nothing is left running when `stop` returns.
 
 Called by `cli.serve`, which `demo` runs as a process; by benchmarks and tests.
 """

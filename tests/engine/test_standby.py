@@ -78,8 +78,11 @@ def take_over(folder: Path, configuration: Configuration, ahead: Ahead) -> Engin
 def test_engine_that_takes_over_is_the_one_that_would_have_been_there(
     tmp_path: Path, rules_only: Configuration, orders: tuple[int, int]
 ) -> None:
-    """Goal: an activation changes no bit of the state. Method: two engines of one stream: one changed while it went on, by an
-    engine that stood by and waited for the directory; one that folded everything under the new features."""
+    """Goal: an activation changes no bit of the state.
+
+    Method: two engines of one stream: one changed while it went on, by an engine that stood by and waited for the directory;
+    one that folded everything under the new features.
+    """
     changed = edited(tmp_path / "changed", *FEWER_ROWS)
     events = requests(600, seed=3)
     engine = open_engine(tmp_path / "data", rules_only)

@@ -11,6 +11,7 @@ from riskengine.engine.candidate import candidate_folder
 from riskengine.engine.origin import activations_from, sound_headers
 from riskengine.engine.pipeline import Pipeline
 from riskengine.engine.rebuild import state_before
+from riskengine.engine.snapshot import snapshot_paths
 from riskengine.engine.state import State
 from riskengine.journal.reader import Commits, JournalReader
 from riskengine.lab.find import decision_keys, find_by_keys
@@ -32,6 +33,13 @@ from tests.server.activating import (
 from tests.server.running import Server, score_request, serving, write_config
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(400)]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose files each test leaves as what decides."""
+    with serving(write_config(tmp_path_factory.mktemp("shared") / "config", QUICK)) as running:
+        yield running
 
 
 @pytest.fixture
@@ -69,12 +77,12 @@ def test_new_measure_is_as_if_it_had_been_there_all_along(followed: Server) -> N
         code, out, err = activate(followed.config_dir)
         count = len(callers.decisions)
         until(lambda: len(callers.decisions) > count + 150, "traffic")
-    (first, second) = activations_from(data_dir, None)
+    _, second = activations_from(data_dir, None)
     events = np.concatenate([item.events for item in recorded(data_dir)])
     served = np.concatenate([item.decisions for item in recorded(data_dir)])
 
     assert 0 == code, err
-    assert "2 new features: card.dear_count_10m, card.dear_count_24h" in err
+    assert "3 new features: numbers.parcel_weight, card.dear_count_10m, card.dear_count_24h" in err
     assert "from the beginning, a snapshot of" in err
     assert "Revision 2 decides" in out
     assert len(callers.decisions) == len(events) == len(np.unique(events["request_key"]))
@@ -96,35 +104,48 @@ def test_new_measure_is_as_if_it_had_been_there_all_along(followed: Server) -> N
     assert 2.5 in weights(data_dir)
 
 
-def test_new_window_needs_no_fold_and_knows_the_past(followed: Server) -> None:
+def test_new_window_needs_no_fold_and_knows_the_past(shared: Server) -> None:
     """Goal: it is complete at once. Method: three payments of a card, a new window, a fourth; its feature is 4."""
     for _ in range(3):
-        followed.calls.ScoreTransaction(score_request(card_id="card-of-four"), timeout=5)
-    change(followed.config_dir, NEW_WINDOW)
-    code, out, err = activate(followed.config_dir)
-    name = followed.calls.ScoreTransaction(score_request(card_id="card-of-four"), timeout=5).decision.name
-    found = find_by_keys(followed.config_dir / "data", decision_keys(name))
-    rebuilt = state_before(followed.config_dir / "data", found.sequence)
+        shared.calls.ScoreTransaction(score_request(card_id="card-of-four"), timeout=5)
+    change(shared.config_dir, NEW_WINDOW)
+    code, out, err = activate(shared.config_dir)
+    name = shared.calls.ScoreTransaction(score_request(card_id="card-of-four"), timeout=5).decision.name
+    found = find_by_keys(shared.config_dir / "data", decision_keys(name))
+    rebuilt = state_before(shared.config_dir / "data", found.sequence)
     features, _, _ = rebuilt.pipeline.fold(words(found.event.copy()))
 
     assert 0 == code, err
     assert "No back-fill is needed" in err
     assert "Revision 2 decides" in out
     assert 4.0 == features[0, rebuilt.configuration.columns.index("card.payment_count_2m")]
-    again = activate(followed.config_dir)
-    assert (0, "Nothing to do: the files say what decides already, as revision 2.\n") == again[:2]
 
 
-def test_mistakes_of_all_files_are_told_and_touch_nothing(followed: Server) -> None:
+def test_mistakes_of_all_files_are_told_and_touch_nothing(shared: Server) -> None:
     """Goal: a bad configuration never goes live. Method: a mistake in each of two files."""
-    change(followed.config_dir, (NEW_MEASURE[0], NEW_MEASURE[1].replace("txn.amount", "txn.amuont")))
-    change(followed.config_dir, ("reason: CARD_TESTING", "reason: CARD_TSETING"), file="policy.yaml")
-    code, out, err = activate(followed.config_dir)
+    data_dir = shared.config_dir / "data"
+    before = {name: (shared.config_dir / name).read_text() for name in ("features.yaml", "policy.yaml")}
+    activations = len(list(activations_from(data_dir, None)))
+    change(shared.config_dir, (NEW_MEASURE[0], NEW_MEASURE[1].replace("txn.amount", "txn.amuont")))
+    change(shared.config_dir, ("reason: CARD_TESTING", "reason: CARD_TSETING"), file="policy.yaml")
+    code, out, err = activate(shared.config_dir)
+    for name, text in before.items():
+        (shared.config_dir / name).write_text(text)
 
     assert (2, "") == (code, out)
     assert "features.yaml:" in err
     assert "txn.amount" in err
     assert "CARD_TSETING" in err
-    assert not candidate_folder(followed.config_dir / "data").exists()
-    assert followed.calls.ScoreTransaction(score_request(), timeout=5).decision.recorded
-    assert 1 == len(list(activations_from(followed.config_dir / "data", None)))
+    assert [] == snapshot_paths(candidate_folder(data_dir))
+    assert shared.calls.ScoreTransaction(score_request(), timeout=5).decision.recorded
+    assert activations == len(list(activations_from(data_dir, None)))
+
+
+def test_what_decides_already_is_left_alone(shared: Server) -> None:
+    """Goal: running it twice does no harm. Method: the files as they are."""
+    pid = shared.supervisor.pid_of("engine")
+    code, out, _ = activate(shared.config_dir)
+
+    assert 0 == code
+    assert "Nothing to do: the files say what decides already" in out
+    assert pid == shared.supervisor.pid_of("engine")
