@@ -19,6 +19,7 @@ COMMANDS = [
     "history load",
     "policy check",
     "policy test",
+    "features activate",
     "features list",
     "decision explain",
     "decisions query",
