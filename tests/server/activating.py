@@ -102,7 +102,7 @@ class Callers:
         last_s = time.monotonic()
         while not self._done.wait(self._pause_s):
             number = len(self.decisions)
-            request = score_request(card_id=f"card-{number % 7}", amount_minor=4_000 + number % 3_000)
+            request = score_request(card_id=f"card-{number % 7}", amount_minor=4_000 + number * 37 % 3_000)
             while True:
                 try:
                     self.decisions.append(self._server.calls.ScoreTransaction(request, timeout=5).decision)
