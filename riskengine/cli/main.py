@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from riskengine.cli import failures
+from riskengine.cli.activate import features_activate
 from riskengine.cli.backup import backup, restore
 from riskengine.cli.computing import features_compute
 from riskengine.cli.demo import command as demo
@@ -116,7 +117,7 @@ _add(APP, "erase", erase, "Erase a person from the engine.", "riskengine erase s
 _POLICY = _group("policy", "Check rules before they go live: check, test.")
 _add(_POLICY, "check", policy_check, "Tell every mistake, with its place.", "riskengine policy check starter")
 _add(_POLICY, "test", policy_test, "Run the cases of policy_cases/.", "riskengine policy test starter")
-_FEATURES = _group("features", "What the engine measures: list, explain, check, compute.")
+_FEATURES = _group("features", "What the engine measures: list, explain, check, compute, activate.")
 _add(_FEATURES, "list", features_list, "List all features.", "riskengine features list starter --match card --long")
 _add(
     _FEATURES,
@@ -132,6 +133,13 @@ _add(
     features_compute,
     "Compute all of a history, as served.",
     "riskengine features compute --history history.parquet --out features.parquet --config starter",
+)
+_add(
+    _FEATURES,
+    "activate",
+    features_activate,
+    "Let changed files decide in a running server.",
+    "riskengine features activate starter",
 )
 _STATE = _group("state", "What the engine's memory takes: size, estimate.")
 _add(_STATE, "size", state_size, "Count it, by entity type.", "riskengine state size starter")

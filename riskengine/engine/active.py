@@ -5,7 +5,8 @@ half-written policy must not turn a crash into an outage, nor into a change of p
 journal's last activation frame. It also tells that there was a journal: without it, a data directory whose journal vanished
 would look like a new one.
 
-INVARIANTS: it is written after the activation is durable in the journal, whole or not at all. Called by `recovery` and `loop`.
+INVARIANTS: it is written after the activation is durable in the journal, whole or not at all. Called by `recovery`, `loop` and
+`cli.activate`.
 """
 
 import json
@@ -38,6 +39,15 @@ def keep_active(data_dir: Path, activation: Activation) -> None:
         replace_file(path, text)
 
 
+def read_active(data_dir: Path) -> Activation | None:
+    """Returns the activation that decided last, or None where no readable file tells of it."""
+    try:
+        return Activation.from_document(json.loads((data_dir / ACTIVE_NAME).read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        logger.warning("%s tells of no activation (%s)", data_dir / ACTIVE_NAME, error)
+        return None
+
+
 def resumed_configuration(data_dir: Path) -> Configuration | None:
     """Returns what decided last, or None where no readable file tells of it.
 
@@ -48,9 +58,7 @@ def resumed_configuration(data_dir: Path) -> Configuration | None:
         BundleError: The model is gone or damaged.
         ConfigError: It was written by a program that knew more than this one.
     """
-    try:
-        activation = Activation.from_document(json.loads((data_dir / ACTIVE_NAME).read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        logger.warning("%s tells of no activation (%s)", data_dir / ACTIVE_NAME, error)
+    activation = read_active(data_dir)
+    if activation is None:
         return None
     return configuration_from_content(activation.configuration, models_dir=data_dir / MODELS_FOLDER)

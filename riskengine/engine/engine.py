@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from riskengine.engine.configuration import Configuration
+from riskengine.engine.origin import Ahead
 from riskengine.engine.pipeline import Pipeline, Timings
 from riskengine.engine.recovery import Journaled, open_journal
 from riskengine.engine.state import State
@@ -55,6 +56,7 @@ class Engine:
         new_journal_id: bytes | None = None,
         on_progress: Progress | None = None,
         shorter_history: bool = False,
+        ahead: Ahead | None = None,
     ) -> "Engine":
         """Opens a data directory, creating it if it is new.
 
@@ -67,6 +69,7 @@ class Engine:
             on_progress: Called with (bytes folded, bytes in all) while the journal is folded.
             shorter_history: Whether to go on where a trimmed journal is all there is, without a snapshot that can be used:
                 the state is then folded from what the journal holds, which the activation tells.
+            ahead: What was folded already, under this configuration, beside the engine that had the directory before.
 
         Raises:
             StartRefused: Another engine has the directory; or neither a snapshot nor the journal holds what came before,
@@ -81,6 +84,7 @@ class Engine:
             new_journal_id=new_journal_id or make_journal_id(),
             on_progress=on_progress,
             shorter_history=shorter_history,
+            ahead=ahead,
         )
         return cls(journaled, active, state, limits)
 

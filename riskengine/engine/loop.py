@@ -10,6 +10,8 @@ riskengine.engine.loop CONFIG_DIR`` and tells its stages as `engine.process` say
     {"stage": "serving"}
     {"stage": "refused", ...}
 
+With ``--stand-by`` it takes over from the engine that runs, see `engine.standby`.
+
 INVARIANTS: an answer leaves only after `Engine.commit` returned, that is after its frame is synced; a fault of the
 journal, or any exception nobody expected, ends the process at once (memory may be ahead of the disk; the restart
 replays); one front's fault never ends it. SIGTERM, SIGINT and the end of stdin finish what was read, and end it with
@@ -261,6 +263,7 @@ def run_engine(
     wakeups: tuple[int, ...] = (),
     shorter_history: bool = False,
     resume: bool = False,
+    orders: int | None = None,
 ) -> None:
     """Loads a configuration, recovers, serves until SIGTERM, SIGINT or a wakeup.
 
@@ -271,6 +274,7 @@ def run_engine(
         wakeups: Further descriptors whose readiness stops it.
         shorter_history: As `Engine.open`.
         resume: Whether to go on with the configuration that decided last, rather than with what the files say now.
+        orders: Descriptor on which it is told to take over: it stands by until then, and goes on with the candidate.
 
     Raises:
         ConfigError, StartRefused, JournalCorrupt: It cannot start.
@@ -278,10 +282,14 @@ def run_engine(
     """
     load_kernels(report)
     from riskengine.engine.active import resumed_configuration
+    from riskengine.engine.candidate import read_candidate
     from riskengine.engine.engine import Engine
+    from riskengine.engine.standby import stand_by
 
     report("configuration")
-    configuration = (resumed_configuration(settings.data_dir) if resume else None) or _read(config_dir, settings)
+    candidate = read_candidate(settings.data_dir) if orders is not None else None
+    resumed = resumed_configuration(settings.data_dir) if resume else None
+    configuration = candidate.configuration if candidate else resumed or _read(config_dir, settings)
     limits = configuration.limits
     with stop_signals() as stopped:  # Until here a signal just ends the process: nothing is open.
         loop = EngineLoop(settings.data_dir, rows_max=limits.batch_rows_max, report=report, wakeups=(stopped, *wakeups))
@@ -289,6 +297,11 @@ def run_engine(
             journal = journal_folder(settings.data_dir)
             if journal.exists() and not journal.is_dir():
                 raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR), str(journal))
+            ahead = None
+            if candidate is not None and orders is not None:
+                ahead = stand_by(
+                    settings.data_dir, candidate, report=report, clock=SystemClock(), orders=orders, wakeups=(stopped,)
+                )
             engine = Engine.open(
                 settings.data_dir,
                 configuration,
@@ -296,6 +309,7 @@ def run_engine(
                 segment_bytes=settings.journal_segment_mib << 20,
                 on_progress=loop.progress,
                 shorter_history=shorter_history,
+                ahead=ahead,
             )
             loop.open()
         loop.run(engine)
@@ -321,6 +335,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = child_parser("riskengine.engine.loop", "The engine process.")
     parser.add_argument("--shorter-history", action="store_true", help="begin with what a trimmed journal holds")
     parser.add_argument("--resume", action="store_true", help="go on with the configuration that decided last")
+    parser.add_argument("--stand-by", action="store_true", help="take over, once told to, with the candidate")
     given = parser.parse_args(arguments)
     wakeups = (sys.stdin.fileno(),) if given.supervised else ()
 
@@ -334,6 +349,7 @@ def main(arguments: list[str] | None = None) -> int:
             wakeups=wakeups,
             shorter_history=given.shorter_history,
             resume=given.resume,
+            orders=sys.stdin.fileno() if given.stand_by else None,
         )
 
     return run_child("engine", run)

@@ -55,11 +55,29 @@ class Origin:
     names: dict[int, dict[str, Any]]
 
 
-def sound_headers(data_dir: Path) -> list[SnapshotHeader]:
-    """Returns the headers of the snapshots of this journal, the newest first; warns of the others."""
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A fold that was begun beside an engine that still decides: who takes over from it has the rest to do.
+
+    Attributes:
+        origin: How far it came.
+        since: Sequence at which its history begins.
+    """
+
+    origin: Origin
+    since: int
+
+
+def sound_headers(data_dir: Path, *, within: Path | None = None) -> list[SnapshotHeader]:
+    """Returns the headers of the snapshots of this journal, the newest first; warns of the others.
+
+    Args:
+        data_dir: The data directory; it has a journal.
+        within: Folder that has the folder of the snapshots; the data directory by default.
+    """
     journal_id = JournalReader(data_dir, live=True).journal_id
     headers = []
-    for path in snapshot_paths(data_dir):
+    for path in snapshot_paths(within or data_dir):
         try:
             header = read_snapshot_header(path)
         except SnapshotDamaged as error:

@@ -38,6 +38,8 @@ EXIT_DONE: Final = 0
 EXIT_FAULT: Final = 1
 EXIT_CONFIG: Final = 2
 EXIT_REFUSED: Final = 3
+GO: Final = b"go\n"
+"""What an engine that stands by is told on stdin, see `engine.standby`: to take over."""
 
 Report = Callable[..., None]
 """Told the name of a stage and, by keyword, its details."""

@@ -5,6 +5,8 @@ whole history at once, and takes decisions as they were given; it decides nothin
 only if it was folded under the same features, limits and kernels. A configuration that differs from the last one is
 journaled, with its model copied into the directory, before any command is applied under it.
 
+An engine that takes over from another has folded ahead of it (`forerunner`): what is left to fold is what came since.
+
 Called by `engine.engine`; `lab` and `cli` use `engine.rebuild` instead.
 """
 
@@ -22,9 +24,10 @@ from riskengine.durable import make_folder
 from riskengine.engine.activation import SEMANTICS, Activation, keep_model
 from riskengine.engine.active import ACTIVE_NAME, keep_active
 from riskengine.engine.ahead import read_ahead
+from riskengine.engine.candidate import usable_headers
 from riskengine.engine.configuration import Configuration
 from riskengine.engine.measuring import Increments, Measuring
-from riskengine.engine.origin import Origin, find_origin, sound_headers
+from riskengine.engine.origin import Ahead, Origin, find_origin
 from riskengine.engine.pipeline import Pipeline, Timings
 from riskengine.engine.recent.kernels import PROGRESS_RECEIVED_US, PROGRESS_SEQUENCE
 from riskengine.engine.snapshot import SnapshotHeader, snapshot_paths
@@ -104,6 +107,7 @@ def open_journal(
     new_journal_id: bytes,
     on_progress: Progress | None,
     shorter_history: bool = False,
+    ahead: Ahead | None = None,
 ) -> tuple[Journaled, Configuration, State]:
     """Opens a data directory; see `Engine.open`."""
     try:
@@ -118,10 +122,19 @@ def open_journal(
             journaled = Journaled(writer, lock)
             state = State(configuration.features, limits)
             return journaled, _activate(data_dir, configuration, journaled, None, since=1), state
-        headers = sound_headers(data_dir)
-        found = _recover(
-            data_dir, configuration, headers, limits=limits, on_progress=on_progress, shorter_history=shorter_history
-        )
+        headers = usable_headers(data_dir)
+        if ahead is not None:
+            rest = _fold(data_dir, Pipeline(configuration, ahead.origin.state, limits), ahead.origin, on_progress)
+            found = replace(rest, since=ahead.since)
+        else:
+            found = _recover(
+                data_dir,
+                configuration,
+                headers,
+                limits=limits,
+                on_progress=on_progress,
+                shorter_history=shorter_history,
+            )
         _require_nothing_ahead(headers, found.tail)
         writer = JournalWriter.open(data_dir, tail=found.tail, segment_bytes=segment_bytes)
         journaled = Journaled(writer, lock, [found.names[revision] for revision in sorted(found.names)])

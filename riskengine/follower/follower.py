@@ -2,7 +2,8 @@
 
     begin    the activation in force, a state folded under its features: from the newest snapshot that fits, or from nothing
     turn     what was written since is folded; a snapshot when one is due; the store; once an hour, retention
-    anew     an activation that measures otherwise makes the state useless: begin again
+    anew     an activation that measures otherwise makes the state useless: begin again, with the snapshot that was folded
+             ahead of it if there is one (`engine.candidate`), and take one of our own soon
 
 INVARIANTS: the state is the engine's own, by the same kernels from the same journal. What precedes a snapshot, or a row of the
 store, is durable in the journal. A disk that is full, or fails, for snapshots or the store alone stops neither the following
@@ -18,6 +19,7 @@ from typing import Any, Final
 
 from riskengine.clock import Clock
 from riskengine.engine.activation import Activation, state_key_of
+from riskengine.engine.candidate import candidate_folder, give_up_candidate, usable_headers
 from riskengine.engine.origin import activation_at, find_origin, sound_headers
 from riskengine.engine.pipeline import Pipeline
 from riskengine.engine.recent.kernels import PROGRESS_RECEIVED_US
@@ -92,6 +94,7 @@ class Follower:
         self._retention_at_us = 0
         self._told_at_us = 0
         self._told: dict[str, Any] = {}
+        self._borrowed = False
         self.snapshot_trouble = ""
         """Why the last snapshot was not written; "" when it was."""
         discard_partial(data_dir)
@@ -131,7 +134,9 @@ class Follower:
         configuration = self.activation.rebuild(self._data_dir, with_model=False)
         features, limits, since = configuration.features, configuration.limits, self.activation.since
         self.key = state_key_of(configuration, since=since)
-        origin = find_origin(self._data_dir, self._headers, features, limits, since=since)
+        origin = find_origin(self._data_dir, usable_headers(self._data_dir), features, limits, since=since)
+        # The state stands on a snapshot that is not ours, and that goes when we have one.
+        self._borrowed = origin.anchor is not None and all(each.key != self.key for each in self._headers)
         self._names |= origin.names
         self.pipeline = Pipeline(configuration, origin.state, limits)
         self._taken_at, self._taken_us = self.sequence, self._received_us()
@@ -178,7 +183,9 @@ class Follower:
         """Tells whether a snapshot is due: enough was folded, or it is so old that the journal could not be given up in time."""
         events = self.sequence - self._taken_at
         old = (self._received_us() - self._taken_us) * 2 * GAPS >= self._retention_us()
-        waited = events >= self._snapshots.every_events or (events > 0 and old)
+        # With an event that the activation decided: the name of an older state, by its last event, is not taken away.
+        borrowed = self._borrowed and self.sequence >= self.activation.sequence
+        waited = events >= self._snapshots.every_events or (events > 0 and (old or borrowed))
         return waited and self._clock.monotonic_us() >= self._retry_at_us
 
     def _received_us(self) -> int:
@@ -212,7 +219,7 @@ class Follower:
             logger.error("no snapshot at sequence %d: %s; tried again soon", self.sequence, self.snapshot_trouble)
             self._report("trouble", what="snapshot", message=self.snapshot_trouble)
             return
-        self.snapshot_trouble = ""
+        self.snapshot_trouble, self._borrowed = "", False
         self._taken_at, self._taken_us = self.sequence, self._received_us()
         size_bytes, took_s = path.stat().st_size, (self._clock.monotonic_us() - started_us) / 1e6
         logger.info("snapshot %s: %d bytes in %.1f s", path.name, size_bytes, took_s)
@@ -246,7 +253,19 @@ class Follower:
             logger.info("the journal begins with segment %d now: %d bytes are free", first_index, freed_bytes)
             self._report("trimmed", segment=first_index, bytes=freed_bytes)
         self._remove(each for each in self._headers if each not in needed)
+        self._clear_candidate()
         self._feed.drop_before(now_us - self._retention.decisions_days * US_PER_DAY)
+
+    def _clear_candidate(self) -> None:
+        """Removes what was folded ahead of an activation, once that is of no use, unless another is being prepared."""
+        ahead = sound_headers(self._data_dir, within=candidate_folder(self._data_dir))
+        own = max((each.sequence for each in self._headers if each.key == self.key), default=-1)
+        if any(each.key == self.key and each.sequence > own for each in ahead):
+            return
+        try:
+            give_up_candidate(self._data_dir, pause=self._pause)
+        except OSError as error:
+            logger.error("the candidate of an activation cannot be removed: %s; tried again later", error.strerror)
 
     def _are_sound(self, needed: list[SnapshotHeader]) -> bool:
         """Proves the newest snapshots of the current state, on whose word the journal is given up; a damaged one goes."""

@@ -15,6 +15,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,6 +74,17 @@ class Child:
         if stages:
             self.stage = stages[-1]
         return stages
+
+    def send(self, line: bytes) -> None:
+        """Writes to its stdin; one that has ended is left to whoever asks for its status."""
+        assert self._process.stdin is not None, "stdin is a pipe"
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self._process.kill()
 
     def ask_to_stop(self) -> None:
         """Sends SIGTERM."""

@@ -192,13 +192,19 @@ class RiskServicer:
         """Scores the requests of a batch: those with violations get their error, the others share one frame."""
         results: dict[int, DecisionBytes | RiskEngineError] = {}
         rows: dict[int, bytes] = {}
+        door = self._vocabulary.door
         for index, request in enumerate(requests):
             await _give_way(index)
             try:
                 check_item_size(request)
-                rows[index] = self._vocabulary.door.score_row(request, self._now_us(), budget.skip_stages)
+                rows[index] = door.score_row(request, self._now_us(), budget.skip_stages)
             except RiskEngineError as error:
                 results[index] = error
+        if (
+            door is not self._vocabulary.door
+        ):  # Other calls had their turn: rows may not mean what the engine takes them for.
+            changed = Unavailable("ENGINE_AWAY", "the configuration changed; retry with the same request_id")
+            return [results.get(index, changed) for index in range(len(requests))]
         if rows:
             answers = await self._ask_many(list(rows.values()), budget, stay)
             results.update(zip(rows, answers, strict=True))

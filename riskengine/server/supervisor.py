@@ -3,15 +3,16 @@
     start   engine and fronts at once; fronts answer "warming" until the engine serves
     watch   a process that ends is started again; CRASHES_MAX ends within CRASHES_WINDOW_S are a crash loop: everything
             stops, with the reason; the follower starts when calls are answered, and its ends stop nothing (`following`)
+    change  an engine that stands by takes over from the one that serves, when a command asks (`activations`)
     stop    fronts first (health NOT_SERVING, calls under way finish), then the engine
 
 Memory: engine and follower each hold a state of the size that the limits of server.yaml allow; without the follower it is
 one, restarts fold the whole journal, and nothing of it is ever given up.
 
-INVARIANTS: one thread, no gRPC; the configuration is read at the start alone, and whoever is started again goes on under
-what decided before, whatever an editor has saved meanwhile; a child that says it must not start (`refused`) is not started
-again, and its reason is raised here (`engine.process.refused`): a ConfigError with its problems, anything else as a
-StartRefused with the message and the reason it had there; nothing is left running when `stop` returns.
+INVARIANTS: one thread, no gRPC; the configuration is read at the start and when a change is asked for, and whoever is
+started again goes on under what decided before, whatever an editor has saved meanwhile; a child that says it must not start
+(`refused`) is not started again, and its reason is raised here (`engine.process.refused`): a ConfigError with its problems,
+anything else as a StartRefused with the message and the reason it had there; nothing is left running when `stop` returns.
 
 Called by `cli.serve`, which `demo` runs as a process; by benchmarks and tests.
 """
@@ -32,6 +33,7 @@ from riskengine.errors import RiskEngineError, StartRefused
 from riskengine.journal.directory import check_free
 from riskengine.settings import FrontSettings, load_settings
 
+from .activations import ENGINE, Activations
 from .addresses import check_plaintext, reserve
 from .following import FOLLOWER, Following
 from .processes import Child
@@ -44,7 +46,6 @@ RESTART_PAUSE_S: Final = 0.2
 TICK_MS: Final = 100
 ENGINE_STOP_S: Final = 10.0
 FRONT_STOP_SLACK_S: Final = 3.0
-ENGINE: Final = "engine"
 
 OnStage = Callable[[str, dict[str, Any]], None]
 """Told (process name, stage) whenever a child tells something new; see `engine.loop` and `server.app` for the
@@ -94,6 +95,9 @@ class Supervisor:
         self._shorter_history = shorter_history
         self._has_served = False
         self._children: dict[str, Child] = {}
+        self._activations = Activations(
+            self._children, start=self._start_next_engine, clock=self._clock, on_stage=self._on_stage
+        )
         self._crashes_us: dict[str, deque[int]] = {}
         self._reserved: socket.socket | None = None
         self._started_us = 0
@@ -153,6 +157,8 @@ class Supervisor:
             poll.register(child.descriptor, select.POLLIN)
         if self._following and self._following.descriptor is not None:
             poll.register(self._following.descriptor, select.POLLIN)
+        for descriptor in self._activations.descriptors:
+            poll.register(descriptor, select.POLLIN)
         poll.poll(TICK_MS)
         if self._following:
             self._following.tick(ready=self.ready)
@@ -160,8 +166,10 @@ class Supervisor:
             self._listen_to(child)
             if child.status is not None:
                 self._listen_to(child)
+                self._activations.failed(child, f"status {child.status}")
                 self._bury(name, child)
                 self._launch(name)
+        self._activations.tick()
 
     def run(self, stop_requested: Callable[[], bool]) -> None:
         """Watches until asked to stop; raises as `tick`. The caller calls `stop`."""
@@ -172,6 +180,7 @@ class Supervisor:
         """Stops follower and fronts, then the engine; kills what does not stop in time."""
         if self._following:
             self._following.ask_to_stop()
+        self._activations.stop()
         fronts = [name for name in self._children if name != ENGINE]
         front = self._settings.front
         limit_s = (front.drain_notice_ms + front.drain_max_ms) / 1000 + FRONT_STOP_SLACK_S
@@ -202,6 +211,9 @@ class Supervisor:
             child = Child(name, self._front_module, [*self._arguments(), *shared])
         self._children[name] = child
 
+    def _start_next_engine(self, name: str) -> Child:
+        return Child(name, "riskengine.engine.loop", [*self._arguments(), "--stand-by"])
+
     def _arguments(self) -> list[str]:
         """Returns what every child is given; each is told the settings of this start, whenever it starts."""
         settings = self._settings.model_copy(update={"listen": self.address})
@@ -210,11 +222,16 @@ class Supervisor:
     def _listen_to(self, child: Child) -> None:
         for stage in child.read_stages():
             if stage["stage"] == "refused":
+                if self._activations.failed(child, stage["message"]):
+                    continue
                 raise refused(stage)
             if "address" in stage:
                 self.address = stage["address"]  # With the port that was free, for the next start of a front.
             if child.name == ENGINE and stage["stage"] == "serving":
                 self._has_served = True
+                settings = self._settings.model_dump_json()
+                greeting = {"stage": "serving", "config_dir": str(self._config_dir.resolve()), "settings": settings}
+                self._activations.open(self._settings.data_dir, greeting)
             self._on_stage(child.name, stage)
 
     def _bury(self, name: str, child: Child) -> None:

@@ -1,6 +1,7 @@
 """What requests and rows mean at present: door and reply builder of the configuration that the engine has active.
 
-INVARIANT: both are replaced together, between two calls, when the engine tells a new catalogue. Made by `server.app`,
+INVARIANT: both are replaced together, between two calls, when the engine tells a new catalogue; a door stays the same object as
+long as rows mean the same. Made by `server.app`,
 read by `server.servicers`.
 """
 
@@ -29,7 +30,8 @@ class Vocabulary:
     def __init__(self, key: TagKey, settings: ServerSettings) -> None:
         self._key = key
         self._settings = settings
-        self.door = self._build_door({}, {})
+        self._slots: list[dict[str, int]] = [{}, {}]
+        self.door = self._build_door(*self._slots)
         self.replies = ReplyBuilder({})
 
     def learn(self, catalog: Sequence[Mapping[str, Any]]) -> None:
@@ -41,10 +43,10 @@ class Vocabulary:
         if not catalog:
             return
         inputs = catalog[-1]["inputs"]
-        self.door = self._build_door(
-            {name: slot for slot, name in enumerate(inputs["numbers"])},
-            {name: slot for slot, name in enumerate(inputs["labels"])},
-        )
+        slots = [{name: slot for slot, name in enumerate(inputs[kind])} for kind in ("numbers", "labels")]
+        if slots != self._slots:
+            self._slots = slots
+            self.door = self._build_door(*slots)
         self.replies = ReplyBuilder({names["revision"]: names for names in catalog})
 
     def _build_door(self, number_slots: dict[str, int], label_slots: dict[str, int]) -> Door:

@@ -19,6 +19,7 @@ COMMANDS = [
     "history load",
     "policy check",
     "policy test",
+    "features activate",
     "features list",
     "features compute",
     "features explain",

@@ -18,7 +18,7 @@ from riskengine.engine.link import (
 )
 from riskengine.engine.sockets import connect
 from riskengine.server.client import SERVICE, RiskClient
-from riskengine.server.supervisor import Supervisor
+from riskengine.server.supervisor import OnStage, Supervisor
 from riskengine.settings import FrontSettings
 from riskengine.v1 import risk_service_pb2 as service
 from riskengine.wire.pseudonyms import TagKey
@@ -81,9 +81,16 @@ class Server:
 
 
 @contextmanager
-def serving(config_dir: Path, *, front: FrontSettings | None = None, follower: bool = False) -> Iterator[Server]:
+def serving(
+    config_dir: Path,
+    *,
+    front: FrontSettings | None = None,
+    follower: bool = False,
+    on_stage: OnStage | None = None,
+) -> Iterator[Server]:
     """Starts a server, watches it in a thread, stops it."""
-    supervisor = Supervisor(config_dir, front=front or FrontSettings(drain_notice_ms=0), follower=follower)
+    front = front or FrontSettings(drain_notice_ms=0)
+    supervisor = Supervisor(config_dir, front=front, follower=follower, on_stage=on_stage)
     supervisor.start()
     server = Server(config_dir, supervisor)
     done = threading.Event()
