@@ -53,6 +53,20 @@ ROWS: Final = (
     ("handbook", "import_s", "the handbook's payments imported", "{:.0f} s"),
     ("handbook", "replay_events_per_s", "their decisions taken again and compared bit for bit", "{:,.0f}/s"),
     ("handbook", "replay_differences", "… decisions that differ", "{:,.0f}"),
+    (
+        "aws_samples",
+        "average_precision_starter",
+        "average precision on public registrations, starter's features",
+        "{:.2f}",
+    ),
+    ("aws_samples", "average_precision_starter_alone", "… without distinct counts and linkage", "{:.2f}"),
+    (
+        "aws_samples",
+        "average_precision_more",
+        "… asked also how long IP and e-mail are known, and their frauds",
+        "{:.2f}",
+    ),
+    ("aws_samples", "recall_at_1pct_more", "… frauds it finds at 1% false alarms", "{:.0%}"),
 )
 
 
