@@ -72,13 +72,23 @@ def show_import(report: "ImportReport") -> None:
             f"{safe(str(report.rejected_path))}:",
             soft_wrap=True,
         )
-        for reason, count in list(report.reasons.items())[:REASONS_SHOWN]:
-            out().print(f"  {count:>9,}  {reason}", markup=False, soft_wrap=True)
-        if len(report.reasons) > REASONS_SHOWN:
-            out().print(f"  ... and {len(report.reasons) - REASONS_SHOWN} more reasons")
+        _show_reasons(report.reasons)
+    if report.left_out:
+        count = sum(report.left_out.values())
+        told = f"{plural(count, 'value')} could not be used, and the mapping lets {'it' if count == 1 else 'them'} be missing"
+        out().print(f"[yellow]{told}[/yellow]:", soft_wrap=True)
+        _show_reasons(report.left_out)
     out().print(
         hint(f"Next: riskengine train {report.target} --config starter --name mine"), markup=False, soft_wrap=True
     )
+
+
+def _show_reasons(reasons: dict[str, int]) -> None:
+    """Shows the most frequent reasons with their counts."""
+    for reason, count in list(reasons.items())[:REASONS_SHOWN]:
+        out().print(f"  {count:>9,}  {reason}", markup=False, soft_wrap=True)
+    if len(reasons) > REASONS_SHOWN:
+        out().print(f"  ... and {len(reasons) - REASONS_SHOWN} more reasons")
 
 
 def history_load(

@@ -61,6 +61,8 @@ columns:
   card_id: {from: card_token, clean: true}                  # never a card number
   account_id: customer
   merchant_id: {constant: my-shop}
+  phone_number: {from: phone, unreadable: missing}          # left out where it is none; else its row is set aside
+  shipping_address: {join: [street, zip, city]}             # several columns in one; separator: ", "
   fraud: {from: is_fraud, values: {"yes": true, "no": false}}
 label_delay: 14d                                            # so long after the event a fraud was known
 """

@@ -141,10 +141,10 @@ def plain(value: Any) -> Any:
     match value:
         case dict():
             return {str(key): plain(each) for key, each in value.items()}
-        case (months, days, nanoseconds):  # An interval of SQL is no list, though a tuple.
-            return _interval(months, days, nanoseconds)
-        case list():
+        case list():  # Before the interval, whose pattern a list of three meets as well.
             return [plain(each) for each in value]
+        case (months, days, nanoseconds):  # An interval of SQL is a tuple.
+            return _interval(months, days, nanoseconds)
         case datetime():
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if value.tzinfo else value.isoformat()
         case date() | time():

@@ -6,7 +6,7 @@ decimals and are rounded half to even.
 Called by `lab.importer`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -42,14 +42,14 @@ class Converted:
 
 
 def convert(
-    rule: ColumnRule, field: pa.Field, source: pa.Array | None, row_numbers: npt.NDArray[np.int64]
+    rule: ColumnRule, field: pa.Field, sources: Sequence[pa.Array], row_numbers: npt.NDArray[np.int64]
 ) -> Converted:
     """Converts one column.
 
     Args:
         rule: Where it comes from.
         field: Of the history.
-        source: The source column, None where the rule has none.
+        sources: The rule's source columns.
         row_numbers: 1-based numbers of the rows in the source.
 
     Returns:
@@ -60,13 +60,7 @@ def convert(
         return Converted(_repeat(rule.constant, field.type, count))
     if rule.row_number:
         return Converted(_dressed(rule, pa.array(row_numbers).cast(pa.string())))
-    assert source is not None, "a checked rule has a source"
-    unread = np.zeros(count, np.bool_)
-    if pa.types.is_binary(source.type):
-        source, unread = as_text(source)
-    if pa.types.is_string(source.type) or pa.types.is_large_string(source.type):
-        source = pc.utf8_trim_whitespace(source)
-        source = pc.if_else(pc.equal(source, ""), pa.scalar(None, source.type), source)
+    source, unread = _joined(rule, sources) if rule.join else _trimmed(sources[0])
     present = np.asarray(source.is_valid())
     if rule.values is not None:
         values, bad, reason = _from_values(rule, field, source)
@@ -125,6 +119,32 @@ def cast_each(values: pa.Array, cast: Callable[[pa.Array], pa.Array], type_: pa.
                 stack += [(middle, last), (first, middle)]
     merged = pa.concat_arrays(parts) if parts else pa.nulls(0, type_)
     return merged, bad
+
+
+def _trimmed(source: pa.Array) -> tuple[pa.Array, Flags]:
+    """Reads bytes as text and text without the blanks around it, null where nothing is left; and where bytes are no text."""
+    unread = np.zeros(len(source), np.bool_)
+    if pa.types.is_binary(source.type):
+        source, unread = as_text(source)
+    if pa.types.is_string(source.type) or pa.types.is_large_string(source.type):
+        source = pc.utf8_trim_whitespace(source)
+        source = pc.if_else(pc.equal(source, ""), pa.scalar(None, source.type), source)
+    return source, unread
+
+
+def _joined(rule: ColumnRule, sources: Sequence[pa.Array]) -> tuple[pa.Array, Flags]:
+    """Puts the texts of several columns together, passing blank ones over; null where all are blank or one is no text."""
+    separator = ", " if rule.separator is None else rule.separator
+    unread = np.zeros(len(sources[0]), np.bool_)
+    joined = pa.nulls(len(sources[0]), pa.string())
+    for source in sources:
+        text, bad = as_text(source)
+        unread |= bad
+        part, _ = _trimmed(text)
+        # Two at a time: with null_handling="skip", pyarrow 26 forgets rows in which all are null.
+        both = pc.binary_join_element_wise(joined, part, separator)
+        joined = pc.coalesce(both, joined, part)
+    return pc.if_else(pa.array(unread), pa.scalar(None, pa.string()), joined), unread
 
 
 def _kind(type_: pa.DataType) -> str:

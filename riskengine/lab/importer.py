@@ -26,12 +26,11 @@ import pyarrow.parquet
 
 from riskengine.errors import HistoryError
 from riskengine.types import Ints
-from riskengine.wire.money import MINOR_UNIT_EXPONENTS
 
 from .convert import convert, to_minor_units
+from .findings import Findings, judged
 from .history import HISTORY_SCHEMA, TIME_TYPE, check_suffix, field_of, first_line, write_history
 from .mapping import ColumnMapping, check_mapping, read_mapping, source_options
-from .rows import row_problems
 from .source import SourceReader, open_source
 
 Progress = Callable[[int, int | None], None]
@@ -65,8 +64,10 @@ class ImportReport:
     rows_rejected: int
     reasons: dict[str, int]
     """Rejected rows by reason, the most frequent first."""
+    left_out: dict[str, int]
+    """Values that could not stand and that the mapping lets be missing, by what is wrong, the most frequent first."""
     rejected_path: Path | None
-    """Where they are, None when there are none."""
+    """Where the rejected rows are, None when there are none."""
     columns: tuple[ColumnReport, ...]
     unused_columns: tuple[str, ...]
     """Source columns that nothing reads and the mapping does not ignore."""
@@ -153,6 +154,7 @@ class _Import:
     rows_read: int = 0
     rows_written: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
     ordered: bool = True
     files: ExitStack = field(default_factory=ExitStack)
     _last_us: int = -(2**63)
@@ -185,11 +187,9 @@ class _Import:
 
     def take(self, numbers: Ints, batch: pa.RecordBatch) -> None:
         """Converts a chunk; writes its good rows, sets the others aside."""
-        reasons: dict[int, str] = {}
-        made = self._convert(numbers, batch, reasons)
-        exempt = self.mapping.pan_exempt_fields
-        for problem in row_problems(made, currencies=MINOR_UNIT_EXPONENTS, pan_exempt_fields=exempt):
-            reasons.setdefault(problem.row, f"{problem.column} {problem.description}")
+        findings = Findings(name for name, rule in self.mapping.rules.items() if rule.unreadable)
+        made = judged(self._convert(numbers, batch, findings), findings, self.mapping.pan_exempt_fields)
+        reasons = findings.reasons
         ids = made.column("transaction_id").to_pylist()
         for row, text in enumerate(ids):
             if row not in reasons:
@@ -199,6 +199,7 @@ class _Import:
         good = np.ones(batch.num_rows, np.bool_)
         good[list(reasons)] = False
         self._write(made.filter(pa.array(good)))
+        self.left_out.update(findings.left_out())
         self._set_aside(numbers, batch, reasons)
         self.rows_read += batch.num_rows
 
@@ -227,7 +228,7 @@ class _Import:
             table = pyarrow.parquet.read_table(self.partial)
             write_history(table if self.ordered else table.sort_by("event_time"), self.target)
             self.partial.unlink()
-        used = {rule.source for rule in self.mapping.rules.values()}
+        used = {source for rule in self.mapping.rules.values() for source in rule.sources}
         ignored = self.mapping.ignored
         return ImportReport(
             source=self.reader.path,
@@ -236,6 +237,7 @@ class _Import:
             rows_written=self.rows_written,
             rows_rejected=sum(self.reasons.values()),
             reasons=dict(self.reasons.most_common()),
+            left_out=dict(self.left_out.most_common()),
             rejected_path=self.rejected if self.reasons else None,
             columns=tuple(self._column_report(name) for name in self.schema.names),
             unused_columns=tuple(n for n in self.reader.schema.names if n not in used and n not in ignored),
@@ -250,18 +252,17 @@ class _Import:
             return ColumnReport(name, "not mapped", "")
         if rule.constant is not None:
             return ColumnReport(name, "constant", str(rule.constant))
-        return ColumnReport(name, "mapped", rule.source or "the row's number")
+        return ColumnReport(name, "mapped", rule.told or "the row's number")
 
-    def _convert(self, numbers: Ints, batch: pa.RecordBatch, reasons: dict[int, str]) -> pa.RecordBatch:
+    def _convert(self, numbers: Ints, batch: pa.RecordBatch, findings: Findings) -> pa.RecordBatch:
         """Applies the rules to a chunk."""
         arrays = {}
         for name, rule in self.mapping.rules.items():
-            source = batch.column(rule.source) if rule.source is not None else None
-            done = convert(rule, field_of(name), source, numbers)
+            done = convert(rule, field_of(name), [batch.column(source) for source in rule.sources], numbers)
             arrays[name] = done.values
             for fault, where in done.faults:
                 for row in np.flatnonzero(where).tolist():
-                    reasons.setdefault(row, f"{name}: {rule.source} {fault}")
+                    findings.add(row, name, f"{name}: {rule.told} {fault}")
         if self.mapping.minor_units:
             arrays["amount_minor"] = to_minor_units(arrays["amount_minor"], arrays["currency_code"])
         if self.mapping.label_delay_us is not None:

@@ -28,6 +28,9 @@ from .rows import ENUM_COLUMNS
 
 EPOCH_UNITS_US: Final = {"epoch_s": US_PER_SECOND, "epoch_ms": 1000, "epoch_us": 1}
 """Formats of whole numbers, with the microseconds of one step."""
+ORIGINS: Final = "from, join, constant, row_number"
+NEVER_MISSING: Final = (*REQUIRED_FIELDS, "amount_minor", "currency_code")
+"""An event that has none is no event, or another one."""
 
 
 def _scalar(value: Any) -> Any:
@@ -71,10 +74,14 @@ class SourceOptions(_Strict):
 
 
 class ColumnRule(_Strict):
-    """Where one column of the history comes from: one of `from`, `constant` and `row_number`."""
+    """Where one column of the history comes from: one of `from`, `join`, `constant` and `row_number`."""
 
     source: str | None = Field(default=None, alias="from")
     """A column of the source."""
+    join: Annotated[list[str], Field(min_length=2, max_length=16)] | None = None
+    """Columns of the source whose texts are put together in this order; a blank one is passed over."""
+    separator: Annotated[str, Field(max_length=16)] | None = None
+    """Between joined texts; a comma and a blank where absent."""
     constant: Scalar = None
     """The same value in every row."""
     row_number: bool = False
@@ -97,6 +104,18 @@ class ColumnRule(_Strict):
     """Put before text."""
     clean: bool = False
     """Whether to replace what identifiers must not contain by `_`."""
+    unreadable: Literal["missing"] | None = None
+    """`missing`: a value that cannot stand is left out and counted; where absent, its row is set aside."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The columns of the source that it reads."""
+        return tuple(self.join or ()) if self.source is None else (self.source,)
+
+    @property
+    def told(self) -> str:
+        """These columns in words."""
+        return " + ".join(self.sources)
 
 
 class _File(_Strict):
@@ -174,10 +193,11 @@ def check_mapping(document: Document, source_schema: pa.Schema) -> ColumnMapping
         if isinstance(data, dict):
             rules = {name: rule for name, rule in data.items() if isinstance(rule, dict)}
             problems += _check_targets(document, list(data))
-            problems += _check_sources(document, {n: r.get("from") for n, r in rules.items()}, source_schema)
+            problems += _check_sources(document, rules, source_schema)
         raise ConfigError(problems)
     problems = _check_targets(document, list(model.columns))
-    problems += _check_sources(document, {n: rule.source for n, rule in model.columns.items()}, source_schema)
+    wanted = {name: {"from": rule.source, "join": rule.join} for name, rule in model.columns.items()}
+    problems += _check_sources(document, wanted, source_schema)
     for name, rule in model.columns.items():
         if field_of(name):
             problems += _check_rule(document, name, rule)
@@ -208,19 +228,23 @@ def _check_targets(document: Document, names: Sequence[str]) -> list[Problem]:
     ]
 
 
-def _check_sources(document: Document, sources: Mapping[str, Any], schema: pa.Schema) -> list[Problem]:
-    """Finds source columns that are not there or cannot be read as one value."""
+def _check_sources(document: Document, rules: Mapping[str, Mapping[str, Any]], schema: pa.Schema) -> list[Problem]:
+    """Finds source columns that are not there or cannot be read as one value; rules are as they were written."""
     problems = []
-    for name, source in sources.items():
-        if not isinstance(source, str):
-            continue
-        path = _path(document, name, "from")
-        if source not in schema.names:
-            problems.append(
-                document.problem(path, f'the source has no column "{source[:64]}"{nearest(source, schema.names)}')
-            )
-        elif pa.types.is_nested(schema.field(source).type):
-            problems.append(document.problem(path, f'the source column "{source}" holds more than one value a row'))
+    for name, rule in rules.items():
+        joined = rule.get("join")
+        parts = joined if isinstance(joined, list) else []
+        wanted = [(_path(document, name, "from"), rule.get("from"))]
+        wanted += [(("columns", name, "join", index), part) for index, part in enumerate(parts)]
+        for path, source in wanted:
+            if not isinstance(source, str):
+                continue
+            if source not in schema.names:
+                fault = f'the source has no column "{source[:64]}"{nearest(source, schema.names)}'
+                problems.append(document.problem(path, fault))
+            elif pa.types.is_nested(schema.field(source).type):
+                fault = f'the source column "{source}" holds more than one value a row'
+                problems.append(document.problem(path, fault))
     return problems
 
 
@@ -251,9 +275,9 @@ def _check_rule(document: Document, name: str, rule: ColumnRule) -> list[Problem
     field = field_of(name)
     assert field is not None, "only columns of histories get here"
     problems = []
-    origins = [rule.source is not None, rule.constant is not None, rule.row_number]
+    origins = [rule.source is not None, rule.join is not None, rule.constant is not None, rule.row_number]
     if sum(origins) != 1:
-        problems.append(document.problem(("columns", name), f"{name} needs exactly one of from, constant, row_number"))
+        problems.append(document.problem(("columns", name), f"{name} needs exactly one of {ORIGINS}"))
     for option, fault in _option_faults(name, field, rule):
         problems.append(document.problem(_path(document, name, option), fault, at_key=True))
     for option in ("constant", "default", "otherwise"):
@@ -279,9 +303,13 @@ def _option_faults(name: str, field: pa.Field, rule: ColumnRule) -> Iterator[tup
         ("prefix", text and name not in ENUM_COLUMNS, "text"),
         ("clean", text and name not in ENUM_COLUMNS, "text"),
         ("row_number", text and name not in ENUM_COLUMNS, "text"),
+        ("join", text and name not in ENUM_COLUMNS, "text"),
+        ("unreadable", name not in NEVER_MISSING, "what an event can lack"),
     ):
         if getattr(rule, option) and not fits:
             yield option, f"{option} is for {kind}; {name} is not"
+    if rule.separator is not None and rule.join is None:
+        yield "separator", "separator goes with join"
     if rule.otherwise is not None and rule.values is None:
         yield "otherwise", "otherwise goes with values"
     if rule.zone is not None and rule.zone not in available_timezones():

@@ -71,8 +71,9 @@ def test_example_mapping_imports(command: Run, tmp_path: Path) -> None:
     folder = tmp_path / "new"
     assert command("init", folder, "--no-train").code == 0
     (tmp_path / "p.csv").write_text(
-        "id,kind,created_at,amount,currency,card_token,customer,is_fraud\n"
-        "1,sale,2026-01-05T10:00:00,12.50,EUR,tok a,c-1,no\n2,back,2026-01-05T11:00:00,12.50,EUR,tok a,c-1,yes\n"
+        "id,kind,created_at,amount,currency,card_token,customer,phone,street,zip,city,is_fraud\n"
+        "1,sale,2026-01-05T10:00:00,12.50,EUR,tok a,c-1,+49 30 901820,Am Markt 1,10178,Berlin,no\n"
+        "2,back,2026-01-05T11:00:00,12.50,EUR,tok a,c-1,none,,10178,Berlin,yes\n"
     )
 
     imported = ("history", "import", tmp_path / "p.csv", "--mapping", folder / "example_mapping.yaml")
@@ -81,4 +82,5 @@ def test_example_mapping_imports(command: Run, tmp_path: Path) -> None:
 
     assert first.code == 0, first.err
     assert "2 rows read, 2 written" in first.out
+    assert "1 value could not be used, and the mapping lets it be missing" in first.out
     assert (2, True) == (second.code, "--force" in second.err)

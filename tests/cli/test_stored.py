@@ -180,6 +180,8 @@ def test_damage_is_told_with_the_way_out(command: Run, folder: Path) -> None:
         (datetime(2026, 3, 1, 1, 2, 3, 4, UTC), "2026-03-01T01:02:03.000004Z", "2026-03-01 01:02:03"),
         (date(2026, 3, 1), "2026-03-01", "2026-03-01"),
         (["a", None], ["a", None], "a, "),
+        (["a", "b", "c"], ["a", "b", "c"], "a, b, c"),  # As long as an interval has parts.
+        ([1, 2, 3], [1, 2, 3], "1, 2, 3"),
         ({"a": 1.5, "b": None}, {"a": 1.5, "b": None}, "a=1.5"),
         (pa.MonthDayNano((1, 2, 3_723_000_000_000)), "1 month 2 days 01:02:03", "1 month 2 days 01:02:03"),
         (pa.MonthDayNano((0, 0, -1_500_000_000)), "-00:00:01.500000", "-00:00:01.500000"),

@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from riskengine.lab.events import EventPacker
+from riskengine.lab.history import open_history
+from riskengine.lab.importer import ImportReport, import_history
 from riskengine.lab.simulate import CURRENCY_CODES, SimulationConfig, simulate
 from riskengine.wire.pseudonyms import TagKey
 
@@ -38,3 +40,15 @@ def write(folder: Path, name: str, text: str) -> Path:
     path = folder / name
     path.write_text(text)
     return path
+
+
+def import_text(folder: Path, *, source: str, mapping: str, rows_max: int | None = None) -> ImportReport:
+    """Imports a CSV text by a mapping text into ``history.parquet``."""
+    files = write(folder, "source.csv", source), write(folder, "mapping.yaml", mapping)
+    return import_history(*files, folder / "history.parquet", rows_max=rows_max)
+
+
+def imported(folder: Path) -> list[dict[str, Any]]:
+    """Reads what was imported."""
+    rows: list[dict[str, Any]] = open_history(folder / "history.parquet").read().to_pylist()
+    return rows

@@ -2,7 +2,6 @@
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -15,7 +14,7 @@ from riskengine.lab.history import HISTORY_SCHEMA, open_history
 from riskengine.lab.importer import ImportReport, import_history, mapping_path
 from riskengine.lab.mapping import SourceOptions
 
-from .builders import write
+from .builders import import_text, imported, write
 
 MAPPING = """\
 columns:
@@ -39,14 +38,7 @@ id,kind,when,price,money,card,bad,note,spare
 
 def run(folder: Path, source: str = SOURCE, mapping: str = MAPPING, rows_max: int | None = None) -> ImportReport:
     """Imports a CSV text by a mapping text."""
-    files = write(folder, "source.csv", source), write(folder, "mapping.yaml", mapping)
-    return import_history(*files, folder / "history.parquet", rows_max=rows_max)
-
-
-def imported(folder: Path) -> list[dict[str, Any]]:
-    """Reads what was imported."""
-    rows: list[dict[str, Any]] = open_history(folder / "history.parquet").read().to_pylist()
-    return rows
+    return import_text(folder, source=source, mapping=mapping, rows_max=rows_max)
 
 
 def rejected(folder: Path) -> list[tuple[int, str]]:
@@ -221,7 +213,7 @@ BAD_MAPPINGS = [
     ),
     (
         MAPPING.replace("{from: card, clean: true}", "{clean: true}"),
-        ["card_id needs exactly one of from, constant, row_number"],
+        ["card_id needs exactly one of from, join, constant, row_number"],
     ),
     (MAPPING.replace("{from: card, clean: true}", "{from: card, constant: x}"), ["card_id needs exactly one of"]),
     (MAPPING.replace("default: EUR", "default: EURO"), ["must be an ISO 4217 code"]),
@@ -241,6 +233,25 @@ BAD_MAPPINGS = [
         ['"currency_code" is missing; amounts have a currency'],
     ),
     (MAPPING.replace("fraud: bad", "fraud: {from: bad, values: {0: no}}"), ["must be true or false"]),
+    (
+        MAPPING.replace("{from: card, clean: true}", "{join: [card, spar]}"),
+        ['mapping.yaml:7:26: the source has no column "spar"; did you mean "spare"?'],
+    ),
+    (
+        MAPPING.replace("{from: card, clean: true}", "{join: [card]}"),
+        ["mapping.yaml:7:19: join must have at least 2 item(s)"],
+    ),
+    (MAPPING.replace("{from: card, clean: true}", "{from: card, join: [id, card]}"), ["card_id needs exactly one of"]),
+    (MAPPING.replace("clean: true", 'separator: ";"'), ["mapping.yaml:7:25: separator goes with join"]),
+    (
+        MAPPING.replace("fraud: bad", "fraud: {join: [bad, note]}"),
+        ["mapping.yaml:8:11: join is for text; fraud is not"],
+    ),
+    (
+        MAPPING.replace("multiply: 100", "unreadable: missing"),
+        ["mapping.yaml:5:31: unreadable is for what an event can lack; amount_minor is not"],
+    ),
+    (MAPPING.replace("clean: true", "unreadable: skip"), ["unreadable must be missing"]),
     (MAPPING + "label_delay: 8d\n", ['the key "label_delay" stands here twice']),
 ]
 
@@ -352,7 +363,9 @@ def test_shipped_mappings_are_found_by_name(tmp_path: Path) -> None:
 
     assert mapping_path("handbook").name == "handbook.yaml"
     assert mapping_path(str(own)) == own
-    with pytest.raises(HistoryError, match="shipped with the package: aws_registrations, aws_transactions, handbook"):
+    with pytest.raises(
+        HistoryError, match="shipped with the package: aws_registrations, aws_registrations_coldstart, "
+    ):
         mapping_path("nonsense")
 
 
@@ -368,19 +381,3 @@ def test_handbook_flows_through(shared_data: Path, tmp_path: Path) -> None:
     assert cents == table["amount_minor"].to_pylist()
     assert [bool(label) for label in raw["TX_FRAUD"].to_pylist()] == table["fraud"].to_pylist()
     assert "customer-596" == table["card_id"][0].as_py()
-
-
-@pytest.mark.parametrize(
-    ("name", "mapping"),
-    [
-        ("registration_data_2K_coldstart.csv", "aws_registrations"),
-        ("transaction_data_2K_coldstart.csv", "aws_transactions"),
-    ],
-)
-def test_sample_files_flow_through(shared_data: Path, tmp_path: Path, name: str, mapping: str) -> None:
-    """Goal: real-looking CSV of two kinds flows through. Method: the shipped mappings."""
-    report = import_history(shared_data / "aws_samples" / name, mapping_path(mapping), tmp_path / "h.parquet")
-
-    assert report.rows_read == report.rows_written + report.rows_rejected
-    assert report.rows_written > 0.85 * report.rows_read
-    assert report.rows_written == open_history(tmp_path / "h.parquet").row_count
