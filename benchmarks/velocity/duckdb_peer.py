@@ -5,7 +5,6 @@ somebody would write it who pays for it; reading the payments into DuckDB and th
 Called by `benchmarks.velocity`.
 """
 
-import time
 from typing import Final
 
 import duckdb
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from benchmarks.velocity.folding import Took, timed
 from benchmarks.velocity.workload import ENTITIES, OPERATIONS, WINDOWS_S, Payments
 from riskengine.types import US_PER_SECOND
 
@@ -44,7 +44,7 @@ def query(frame: str) -> str:
     return f"SELECT id, {', '.join(columns)} FROM payments WINDOW {', '.join(windows)}"
 
 
-def answer(payments: Payments, frame: str) -> tuple[float, npt.NDArray[np.float64]]:
+def answer(payments: Payments, frame: str) -> tuple[Took, npt.NDArray[np.float64]]:
     """Answers for payments in order.
 
     Args:
@@ -52,7 +52,7 @@ def answer(payments: Payments, frame: str) -> tuple[float, npt.NDArray[np.float6
         frame: One of FRAMES.
 
     Returns:
-        Seconds taken, and float64[n, 144] in the order of `workload.feature_names`, NaN where there is no answer.
+        What it took, and float64[n, 144] in the order of `workload.feature_names`, NaN where there is no answer.
     """
     connection = duckdb.connect(config={"threads": 1})
     source = pa.table(
@@ -67,9 +67,8 @@ def answer(payments: Payments, frame: str) -> tuple[float, npt.NDArray[np.float6
     )
     connection.register("source", source)
     connection.execute("CREATE TABLE payments AS SELECT * FROM source")
-    started = time.perf_counter()
-    connection.execute(f"CREATE TEMP TABLE answers AS {query(frame)}")
-    took_s = time.perf_counter() - started
+    statement = f"CREATE TEMP TABLE answers AS {query(frame)}"
+    took = timed(lambda: connection.execute(statement))
     found = connection.execute("SELECT * EXCLUDE (id) FROM answers ORDER BY id").fetchnumpy()
     connection.close()
-    return took_s, np.stack([np.ma.filled(column.astype(np.float64), np.nan) for column in found.values()], axis=1)
+    return took, np.stack([np.ma.filled(column.astype(np.float64), np.nan) for column in found.values()], axis=1)

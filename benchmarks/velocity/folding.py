@@ -6,7 +6,8 @@ because five million of them would take more memory than the state under test. U
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -32,6 +33,31 @@ blocked: ANY
 unevaluated: ANY
 model: [{features: ["*"], code: ANY}]
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """What something took, seconds: by the clock, and of the processor.
+
+    The second leaves out the time in which another program had the core. On a machine with nothing else to do they are the same.
+    """
+
+    wall_s: float = 0.0
+    used_s: float = 0.0
+
+    def __add__(self, other: "Took") -> "Took":
+        return Took(self.wall_s + other.wall_s, self.used_s + other.used_s)
+
+    def us(self, count: int) -> "Took":
+        """Returns microseconds for each of `count`."""
+        return Took(self.wall_s / count * 1e6, self.used_s / count * 1e6)
+
+
+def timed(function: Callable[[], object]) -> Took:
+    """Runs something within this process, and returns what it took."""
+    used, wall = time.process_time(), time.perf_counter()
+    function()
+    return Took(time.perf_counter() - wall, time.process_time() - used)
 
 
 def configure(features: Document, limits: EngineLimits) -> Configuration:
@@ -77,18 +103,20 @@ def batches(rows: Array, size: int) -> Iterator[npt.NDArray[np.int64]]:
         yield matrix[first : first + size]
 
 
-def fold(pipeline: Pipeline, rows: Array, *, size: int) -> float:
-    """Folds events in batches and computes their features; returns the seconds that took.
+def fold(pipeline: Pipeline, rows: Array, *, size: int) -> Took:
+    """Folds events in batches and computes their features; returns what that took.
 
     Args:
         rows: Of EVENT, ready.
         size: Rows of a batch.
     """
     cut = list(batches(rows, size))
-    started = time.perf_counter()
-    for batch in cut:
-        pipeline.fold(batch)
-    return time.perf_counter() - started
+
+    def run() -> None:
+        for batch in cut:
+            pipeline.fold(batch)
+
+    return timed(run)
 
 
 def batch_times_s(
@@ -96,7 +124,7 @@ def batch_times_s(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Folds as `fold`; returns the seconds of every batch by the clock, and by the processor's time of this thread.
 
-    The second leaves out the time in which another program had the core, so a stall that is in the first alone is not ours.
+    A stall that is in the first alone is not ours: another program had the core.
     """
     cut = list(batches(rows, size))
     wall, used = np.empty(len(cut)), np.empty(len(cut))

@@ -8,8 +8,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.record import ROOT
+from benchmarks.velocity.folding import Took, timed
 from benchmarks.velocity.workload import ENTITIES, WINDOWS_S, Payments
 
 WAYS: Final = ("rolling_by", "rolling_expression")
@@ -24,7 +23,7 @@ WAYS: Final = ("rolling_by", "rolling_expression")
 CHILD_S_MAX: Final = 1_800
 
 
-def answer(payments: Payments, way: str) -> tuple[float, npt.NDArray[np.float64]]:
+def answer(payments: Payments, way: str) -> tuple[Took, npt.NDArray[np.float64]]:
     """Answers for payments in order.
 
     Args:
@@ -32,7 +31,7 @@ def answer(payments: Payments, way: str) -> tuple[float, npt.NDArray[np.float64]
         way: One of WAYS.
 
     Returns:
-        Seconds taken, and float64[n, 144] in the order of `workload.feature_names`, NaN where there is no answer.
+        What it took, and float64[n, 144] in the order of `workload.feature_names`, NaN where there is no answer.
     """
     with tempfile.TemporaryDirectory() as name:
         given, taken = Path(name) / "payments.npz", Path(name) / "answers.npz"
@@ -47,7 +46,7 @@ def answer(payments: Payments, way: str) -> tuple[float, npt.NDArray[np.float64]
         environment = os.environ | {"POLARS_MAX_THREADS": "1"}
         subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=CHILD_S_MAX)
         with np.load(taken) as found:
-            return float(found["took_s"]), found["answers"]
+            return Took(*found["took_s"]), found["answers"]
 
 
 def expressions(pl: Any, way: str) -> list[Any]:
@@ -83,13 +82,11 @@ def child(given: Path, taken: Path, way: str) -> None:
         columns |= dict(zip(ENTITIES, payments["keys"], strict=True))
     frame = pl.DataFrame(columns)
     asked = expressions(pl, way)
-    ask: Callable[[], Any] = frame.lazy().select(asked).collect
     frame.head(100).lazy().select(asked).collect()
-    started = time.perf_counter()
-    answers = ask()
-    took_s = time.perf_counter() - started
+    answers: list[Any] = []
+    took = timed(lambda: answers.extend(frame.lazy().select(asked).collect()))
     matrix = np.stack([column.cast(pl.Float64).fill_null(float("nan")).to_numpy() for column in answers], axis=1)
-    np.savez(taken, took_s=took_s, answers=matrix)
+    np.savez(taken, took_s=[took.wall_s, took.used_s], answers=matrix)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,6 @@ def measure(events: Array) -> dict[str, float]:
         "starter_whole_fold_us_64": (whole, 64),
     }
     return {
-        name: fold(open_pipeline(configuration), events, size=size) / len(events) * 1e6
+        name: fold(open_pipeline(configuration), events, size=size).us(len(events)).wall_s
         for name, (configuration, size) in ways.items()
     }
