@@ -35,21 +35,25 @@ def draw(points: Sequence[dict[str, float]], first: str, words: str, path: Path)
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     style: Any = {"svg.hashsalt": path.name, "svg.fonttype": "none", "font.family": "sans-serif"}
     with mpl.rc_context(style):
         figure = Figure(figsize=(9, 3.2), layout="constrained")
         FigureCanvasSVG(figure)
         for axes, (key, label) in zip(figure.subplots(1, 2), _PANELS, strict=True):
-            axes.plot([point[first] for point in points], [point[key] for point in points], "o-", color=_COLOUR)
+            values = [point[key] for point in points]
+            logarithmic = key == "bytes_per_entity" and max(values) > 10 * min(values)
+            axes.plot([point[first] for point in points], values, "o-", color=_COLOUR)
             axes.set_xscale("log")
             axes.set_xlabel(words)
             axes.set_ylabel(label)
-            if key == "bytes_per_entity":
+            if logarithmic:
                 axes.set_yscale("log")
-            axes.set_ylim(*_limits([point[key] for point in points], logarithmic=key == "bytes_per_entity"))
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            axes.set_ylim(*_limits(values, logarithmic=logarithmic))
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+                axis.set_minor_formatter(NullFormatter())
             axes.grid(visible=True, color="#dddddd", linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +67,7 @@ def _limits(values: Sequence[float], *, logarithmic: bool) -> tuple[float, float
     low, high = 1.0, 10.0
     while low * 10 <= min(values):
         low *= 10
-    while high < max(values):
+    while high < 1.1 * max(values):
         high *= 10
     return low, high
 

@@ -95,6 +95,7 @@ def filling(cap: int, *, advance: Advance) -> dict[str, Any]:
         faults[name] = 0
         for first in range(0, cap, CHUNK_ROWS):
             rows = strangers(first, min(CHUNK_ROWS, cap - first))
+            # The measurement's own lists fault, too: the same in both passes, so their difference is the state's.
             before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
             wall_s, used_s = batch_times_s(pipeline, rows, size=1)
             faults[name] += resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
