@@ -117,10 +117,15 @@ sabotage: $(READY) ## break the code on purpose, one way at a time, and expect a
 bench: $(READY) ## run the benchmarks; each appends to benchmarks/results/*.jsonl
 	@$(PY) -m tools.bench
 	@$(PY) -m tools.tables
+	@$(PY) -m tools.plots
 
 .PHONY: tables
 tables: $(READY) ## write the figures of the README from benchmarks/results
 	@$(PY) -m tools.tables
+
+.PHONY: plots
+plots: $(READY) ## draw the pictures of the README from benchmarks/results
+	@$(PY) -m tools.plots
 
 .PHONY: bench-smoke
 bench-smoke: $(READY) ## run every benchmark at its smallest size: does it still work?

@@ -15,7 +15,18 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = ROOT / "benchmarks" / "results"
-PACKAGES: Final = ("numpy", "numba", "xgboost-cpu", "grpcio", "protobuf", "uvloop", "pyarrow")
+PACKAGES: Final = (
+    "numpy",
+    "numba",
+    "xgboost-cpu",
+    "grpcio",
+    "protobuf",
+    "uvloop",
+    "pyarrow",
+    "duckdb",
+    "polars",
+    "redis",
+)
 """Libraries whose version moves figures."""
 
 
