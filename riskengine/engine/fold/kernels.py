@@ -12,7 +12,7 @@ import numpy as np
 from riskengine.engine.erasure.kernels import erase_tags
 from riskengine.engine.recent.kernels import move_horizon
 from riskengine.enums import DecisionFlag, Kind, Stage
-from riskengine.jit import kernel
+from riskengine.jit import borrowed, kernel
 from riskengine.linkage.kernels import linkage_event
 from riskengine.tables.kernels import entity_find, entity_touch
 from riskengine.tables.keys.kernels import keep_fields, key_tags
@@ -254,39 +254,13 @@ def in_time(counters, time_us, lateness_us):
     return True
 
 
-@kernel(
-    "int64(int64[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[:,::1],"
-    " int64[::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[::1], int32[::1], int64[:,::1], int64[::1],"
-    " int64[:,::1], int64[::1], int64[::1], int64[:,::1], int64[::1], float64[:,::1], uint8[:,::1], int64[::1],"
-    " int64[:,::1], int64, boolean)"
-)
-def fold_events(
+@kernel()
+def fold_in_order(
     events, increments, keys, profiles, windows, reads, rates, places, first_seen, relations, relation_reads, links,
     link_columns, slot_tags, slot_entities, heads, arena, types, free, counters, nodes, seen_times, features, valid,
     flags, scratch, lateness_us, answers,
 ):  # fmt: skip
-    """Folds a batch in order and writes the features of each event as of that event.
-
-    Args:
-        events: int64[n, EVENT_WORDS].
-        increments: int64[n, M], what each event adds to each measure.
-        keys: the declared entity types.
-        profiles, windows, reads, rates, places, first_seen: the velocity plan.
-        relations, relation_reads: the relation plan.
-        links, link_columns: the linkage plan.
-        slot_tags … counters: the store; changed.
-        nodes: int64[N, NODE_WORDS]; changed.
-        seen_times: int64[R], as of `move_horizon`; changed.
-        features: float64[n, F], written where present.
-        valid: uint8[n, F], 1 where present.
-        flags: int64[n], written: FOLDED and APPROXIMATE.
-        scratch: int64[3, entity types, at least KEY_FIELDS_MAX].
-        lateness_us: How much older than the newest an event may be and still be folded, microseconds.
-        answers: Whether features are wanted at all; recovery wants none. The state is the same either way.
-
-    Returns:
-        The number of events folded.
-    """
+    """Folds a batch; as `fold_events`."""
     folded = 0
     positions = events.view(np.float64)
     entities = scratch[0]
@@ -334,3 +308,45 @@ def fold_events(
         if read and (approximate or estimated or newer or not fold):
             flags[row] |= _APPROXIMATE
     return folded
+
+
+@kernel(
+    "int64(int64[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[:,::1],"
+    " int64[::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[::1], int32[::1], int64[:,::1], int64[::1],"
+    " int64[:,::1], int64[::1], int64[::1], int64[:,::1], int64[::1], float64[:,::1], uint8[:,::1], int64[::1],"
+    " int64[:,::1], int64, boolean)"
+)
+def fold_events(
+    events, increments, keys, profiles, windows, reads, rates, places, first_seen, relations, relation_reads, links,
+    link_columns, slot_tags, slot_entities, heads, arena, types, free, counters, nodes, seen_times, features, valid,
+    flags, scratch, lateness_us, answers,
+):  # fmt: skip
+    """Folds a batch in order and writes the features of each event as of that event.
+
+    Args:
+        events: int64[n, EVENT_WORDS].
+        increments: int64[n, M], what each event adds to each measure.
+        keys: the declared entity types.
+        profiles, windows, reads, rates, places, first_seen: the velocity plan.
+        relations, relation_reads: the relation plan.
+        links, link_columns: the linkage plan.
+        slot_tags … counters: the store; changed.
+        nodes: int64[N, NODE_WORDS]; changed.
+        seen_times: int64[R], as of `move_horizon`; changed.
+        features: float64[n, F], written where present.
+        valid: uint8[n, F], 1 where present.
+        flags: int64[n], written: FOLDED and APPROXIMATE.
+        scratch: int64[3, entity types, at least KEY_FIELDS_MAX].
+        lateness_us: How much older than the newest an event may be and still be folded, microseconds.
+        answers: Whether features are wanted at all; recovery wants none. The state is the same either way.
+
+    Returns:
+        The number of events folded.
+    """
+    return fold_in_order(
+        borrowed(events), borrowed(increments), borrowed(keys), borrowed(profiles), borrowed(windows), borrowed(reads),
+        borrowed(rates), borrowed(places), borrowed(first_seen), borrowed(relations), borrowed(relation_reads),
+        borrowed(links), borrowed(link_columns), borrowed(slot_tags), borrowed(slot_entities), borrowed(heads),
+        borrowed(arena), borrowed(types), borrowed(free), borrowed(counters), borrowed(nodes), borrowed(seen_times),
+        borrowed(features), borrowed(valid), borrowed(flags), borrowed(scratch), lateness_us, answers,
+    )  # fmt: skip
