@@ -59,7 +59,9 @@ def erase(
     known = "" if done.known else " None of them was known to the engine."
     out().print(f"Erased {', '.join(given)} by command {done.sequence:,}; tombstone {done.tombstone:016x}.{known}")
     for name, entity in listed(workspace, tags):
-        out().print(f"List {name} of policy.yaml still names this {entity}: remove the entry, then restart the server.")
+        out().print(
+            f"List {name} of policy.yaml still names this {entity}: remove the entry, then run riskengine features activate."
+        )
 
 
 def listed(workspace: "Workspace", tags: dict[str, int]) -> list[tuple[str, str]]:

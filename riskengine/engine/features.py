@@ -245,7 +245,8 @@ def compile_features(document: Document, limits: EngineLimits) -> FeatureSet:
     wrong += of_inputs
     conditions = {} if of_inputs or not understood else _compile_conditions(document, file, event, problems)
     numbers = [feature.name for feature in event if not feature.boolean]
-    wrong += key_problems(document, file.keys, [] if wrong else list(code_words(file.inputs)))
+    if not of_inputs and understood:
+        wrong += key_problems(document, file.keys, list(code_words(file.inputs)))
     for entity, profile in file.profiles.items():
         wrong += profile_problems(document, entity, profile, numbers, file.keys)
     wrong += linkage_problems(document, file.linkage)

@@ -15,11 +15,18 @@ from riskengine.errors import Problem
 from riskengine.expr import Environment, VariableKind
 from riskengine.model.bundle import Bundle
 from riskengine.types import US_PER_DAY
+from riskengine.velocity.operations import OPERATIONS
 from riskengine.velocity.schema import window_us
 from riskengine.yamlfile import Document, KeyPath
 
 FEATURES, POLICY, REASONS = "features.yaml", "policy.yaml", "reason_codes.yaml"
-_FIRST_SEEN: Final = "first_seen_age_s"
+_ANSWERS: Final = {
+    "first_seen_age_s": ("first_seen",),
+    "region_changed": ("places", "region"),
+    "travel_speed_kmh": ("places", "travel"),
+    "home_distance_km": ("places", "home"),
+}
+"""Keys of a profile by the only answer that each gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +70,8 @@ def declared_at(features: Document, name: str) -> KeyPath | None:
 
 
 def _within_profile(path: KeyPath, profile: Mapping[str, Any], rest: str) -> KeyPath | None:
-    if rest == _FIRST_SEEN:
-        return (*path, "first_seen")
+    if rest in _ANSWERS:
+        return (*path, *_ANSWERS[rest])
     if rest.removeprefix("new_") in profile.get("new", []):
         return (*path, "new", profile["new"].index(rest.removeprefix("new_")))
     for member, windows in profile.get("distinct", {}).items():
@@ -80,10 +87,11 @@ def _within_profile(path: KeyPath, profile: Mapping[str, Any], rest: str) -> Key
         nearest = nearest or at
         answer = rest.removeprefix(f"{measure}_")
         for key, value in profile["measures"][measure].items():
-            if value is True and answer.startswith(key):
+            if (value is True and answer.startswith(key)) or (key == "gaps" and answer.startswith("gap_")):
                 return (*at, key)
+            suffixes = [operation.suffix for operation in OPERATIONS.get(key, ())] or [key]
             for index, window in enumerate(value if isinstance(value, list) else []):
-                if answer == f"{key}_{window}":
+                if answer in [f"{suffix}_{str(window).replace('/', '_')}" for suffix in suffixes]:
                     return (*at, key, index)
     return nearest
 
@@ -181,7 +189,8 @@ def windows_beyond(features: Document, days: int) -> list[Problem]:
 def _reach_us(window: Any) -> int:
     """Returns the microseconds of a window, 0 for an item of another kind."""
     try:
-        return window_us(window) if isinstance(window, str) else 0
+        # Of a ratio, the long window.
+        return window_us(window.rpartition("/")[2]) if isinstance(window, str) else 0
     except ValueError:
         return 0
 

@@ -8,24 +8,24 @@ import pytest
 
 from tests.cli.running import Run
 
-TWICE = ("features.yaml", "count: [10m, 1h]", "count: [10m, 10m]", r'features\.yaml:29:22: "10m" stands here twice')
+TWICE = ("features.yaml", "count: [10m, 1h]", "count: [10m, 10m]", r'features\.yaml:42:22: "10m" stands here twice')
 FAR = (
     "features.yaml",
     "sum: [1h, 24h, 7d]",
     "sum: [1h, 24h, 91d]",
-    r"features\.yaml:24:24: item 3 of sum: a window is at most 90d",
+    r"features\.yaml:36:24: item 3 of sum: a window is at most 90d",
 )
 CONDITION = (
     "features.yaml",
     'when: txn.type == "CARD_PAYMENT" && txn.amount < 500',
     'when: txn.type == "CARD_PAYMENT" && txn.amount < "many"',
-    r"features\.yaml:28:\d+: ",
+    r"features\.yaml:41:\d+: ",
 )
 DEVISE = (
     "features.yaml",
     "new: [device, payee]",
     "new: [devise]",
-    r'features\.yaml:71:11: unknown entity "devise"; did you mean "device"',
+    r'features\.yaml:93:11: unknown entity "devise"; did you mean "device"',
 )
 MISTAKES = [
     TWICE,
@@ -36,7 +36,7 @@ MISTAKES = [
         "features.yaml",
         "of: txn.amount",
         "of: txn.type",
-        r'features\.yaml:22:13: "txn.type" is not a number of the event',
+        r'features\.yaml:34:13: "txn.type" is not a number of the event',
     ),
     (
         "features.yaml",
@@ -104,16 +104,16 @@ def test_feature_is_explained_on_one_page(command: Run, rules_only: Path) -> Non
     for part in (
         "exact to 1,023 events, then of a window between w and w(1+1/32)",
         "missing where the event names no card",
-        "features.yaml:29:17",
+        "features.yaml:42:17",
         'when: txn.type == "CARD_PAYMENT" && txn.amount < 500',
         "window: 10m",
-        "64 bytes for each row of the card's curve, at most 1,024 rows",
+        "104 bytes for each row of the card's curve, at most 1,024 rows",
         "rule card_testing_small_payments (enforce: decline, notify_payer)",
         "MODEL_CARD_AMOUNT",
         told["definition_hash"],
     ):
         assert part in text, part
-    assert f"{rules_only / 'features.yaml'}:29:17" == told["declared"]
+    assert f"{rules_only / 'features.yaml'}:42:17" == told["declared"]
     assert ["rule"] == [use["kind"] for use in told["uses"] if "card_testing" in use["name"]]
     assert re.fullmatch(r".*/policy\.yaml:\d+:\d+", told["uses"][0]["place"])
 
@@ -124,7 +124,7 @@ def test_feature_is_explained_on_one_page(command: Run, rules_only: Path) -> Non
         ("account.new_device", "32 bytes for each device of the account's last-seen table, at most 256"),
         ("merchant.card_distinct_1h", "32 bytes for each card of the merchant's last-seen table, at most 256"),
         ("account.component_size", "16 bytes for each linked entity, and the last-seen tables of its links"),
-        ("card.first_seen_age_s", "64 bytes in the card's head"),
+        ("card.first_seen_age_s", "80 bytes in the card's head"),
         ("card.burst_ratio_1h", "nothing is kept for it"),
         ("list.blocked_cards", "nothing is kept for it"),
         ("model.probability", "nothing is kept for it"),
@@ -177,7 +177,7 @@ def test_check_of_the_shipped_folder_is_good(command: Run, rules_only: Path, sta
     without, beside = command("features", "check", rules_only), command("features", "check", starter)
 
     assert (0, 0) == (without.code, beside.code), without.err + beside.err
-    assert "ok 113 features" in without.out
+    assert "ok 140 features" in without.out
     assert re.search(r"features\.yaml:\d+:1: nothing uses \d+ features yet", without.err)
     assert "model starter asks for" in beside.out
     assert "features.yaml:10:13: nothing uses numbers.basket_items" in beside.err
@@ -192,7 +192,7 @@ def test_check_warns_of_what_is_odd(command: Run, rules_only: Path) -> None:
 
     assert 0 == ran.code, ran.err
     assert re.search(r'reason_codes\.yaml:\d+:\d+: no feature matches "card.nothing_\*"', ran.err)
-    assert re.search(r"features\.yaml:35:21: 30d reaches farther back than the journal is kept \(7 days\)", ran.err)
+    assert re.search(r"features\.yaml:53:21: 30d reaches farther back than the journal is kept \(7 days\)", ran.err)
 
 
 def test_check_refuses_features_that_the_model_was_not_trained_on(command: Run, starter: Path, tmp_path: Path) -> None:

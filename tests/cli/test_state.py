@@ -48,10 +48,14 @@ def test_size_is_that_of_the_engine(command: Run, measured: tuple[Path, int]) ->
     assert [
         "card",
         f"{card['live']:,}",
-        *(str(card[f"{name}_bytes"]) for name in ("head", "slot", "curve", "table", "total")),
+        *(str(card[f"{name}_bytes"]) for name in ("head", "slot", "curve", "register", "table", "total")),
     ] in (lines)
     assert ["card", f"{card['curve_rows']:,}", f"{card['members']:,}", "0", "0", "0", "0"] in lines
-    assert 0 < told["arena_used_bytes"] == sum(each["curve_bytes"] + each["table_bytes"] for each in told["types"])
+    assert (
+        0
+        < told["arena_used_bytes"]
+        == sum(each[f"{part}_bytes"] for each in told["types"] for part in ("curve", "register", "table"))
+    )
     assert "0 events came too late" in ran.out
     assert "Making the state" in ran.err
 

@@ -12,7 +12,7 @@ from riskengine.engine.state import State
 from riskengine.limits import EngineLimits
 from riskengine.tables import layout
 from riskengine.tables.kernels import slab_words
-from riskengine.types import ENTITIES, words
+from riskengine.types import words
 from tests.engine.journals import FEWER_ROWS, edited
 from tests.strategies import stream_of
 
@@ -33,9 +33,11 @@ def folded(configuration: Configuration, limits: EngineLimits, *, entity_count: 
 
 def naive(state: State, configuration: Configuration, entity: str) -> dict[str, int]:
     """Counts one entity type head by head."""
-    kept = state.store.types[ENTITIES.index(entity)].tolist()
+    kept = state.store.types[configuration.features.keys.types[entity]].tolist()
     tables = [word for (owner, _), word in configuration.features.relations.words.items() if owner == entity]
-    found = dict.fromkeys(("live", "curve_bytes", "curve_rows", "table_bytes", "members", "thinned", "tables_full"), 0)
+    found = dict.fromkeys(
+        ("live", "curve_bytes", "curve_rows", "register_bytes", "table_bytes", "members", "thinned", "tables_full"), 0
+    )
     base = kept[layout.TYPE_ENTITY_BASE]
     for head in state.store.heads[base : base + kept[layout.TYPE_USED]].tolist():
         if head[layout.HEAD_TAG] == 0:
@@ -50,12 +52,15 @@ def naive(state: State, configuration: Configuration, entity: str) -> dict[str, 
             if head[word]:
                 found[size] += 8 * int(slab_words(np.int64(head[word + 1] >> 32)))
                 found[count] += head[word + 1] & 0xFFFFFFFF
+        found["table_bytes"] += sum(8 * layout.SAMPLE_WORDS for word in tables if head[word + layout.RELATION_SAMPLE])
+        if head[layout.HEAD_REGISTERS]:
+            found["register_bytes"] += 8 * int(slab_words(np.int64(head[layout.HEAD_REGISTERS_META] >> 32)))
     return found
 
 
 def by_entity(sizes: StateSizes) -> dict[str, dict[str, int]]:
     """Returns what a naive count returns, of every type."""
-    names = ("live", "curve_bytes", "curve_rows", "table_bytes", "members", "thinned", "tables_full")
+    names = ("live", "curve_bytes", "curve_rows", "register_bytes", "table_bytes", "members", "thinned", "tables_full")
     return {each.entity: {name: getattr(each, name) for name in names} for each in sizes.types}
 
 
@@ -66,7 +71,11 @@ def test_counts_are_those_of_each_entity(rules_only: Configuration, entity_count
 
     sizes = measure_state(state, rules_only.features)
 
-    kept = [name for name, us in zip(ENTITIES, rules_only.features.velocity.horizons_us, strict=True) if us]
+    kept = [
+        name
+        for name, us in zip(rules_only.features.keys.types, rules_only.features.velocity.horizons_us, strict=True)
+        if us
+    ]
     assert {entity: naive(state, rules_only, entity) for entity in kept} == by_entity(sizes)
     assert (entity_count > 24) == any(each.evicted_cold for each in sizes.types)
     assert sizes.late_dropped > 0
@@ -107,6 +116,6 @@ def test_layouts_follow_the_declaration(rules_only: Configuration) -> None:
     row_bytes, rows_max = curve_layout(features, "merchant")
 
     assert (8 * 6, 512) == (row_bytes, rows_max)
-    assert (0, 0) == curve_layout(features, "email")
+    assert (0, 0) == curve_layout(features, "phone")
     assert {"card": 256} == table_caps(features, "merchant")
     assert 256 == table_caps(features, "account")["device"]

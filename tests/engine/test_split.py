@@ -129,7 +129,7 @@ def test_units_are_shared_out_by_cost() -> None:
 def test_arena_that_is_too_small_for_all_types_is_told(rules_only: Configuration) -> None:
     """Goal: the one bound that types share is watched. Method: an arena in which parts have room and the whole has not."""
     limits = EngineLimits(entities_max=2_000, arena_mib=1, recent_decisions_max=64, batch_rows_max=64)
-    events = stream_of(2_500, seed=3, entity_count=1_200)
+    events = stream_of(1_500, seed=3, entity_count=900)
     arena_words = 1 << 17
     whole = Folded(STARTER, rules_only, events, limits)
     parts = parts_of(units_of(STARTER), 12)
