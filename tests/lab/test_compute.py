@@ -187,7 +187,7 @@ def test_arena_that_serving_fills_is_filled_alike(tmp_path: Path, configuration:
         tmp_path / "f.parquet",
         small,
         processes=2,
-        chunk_rows=2_000,
+        chunk_rows=500,
         on_progress=lambda done, _total: told.append(done),
     )
 
