@@ -19,8 +19,8 @@ RiskEngineError                 message, reason, gRPC code; what to do is part o
 ├── QueryRefused                SQL over the decision store that cannot be answered
 └── StartRefused                a second engine on one directory, a port in use, a missing file
 
-An error of one package stands there: `expr.issues.ExpressionError`, `engine.link.LinkFault`,
-`engine.snapshot.SnapshotDamaged`, `journal.archive.ArchiveRefused`, `lab.find.DecisionNotJournaled`,
+An error of one package stands there: `expr.issues.ExpressionError`, `engine.candidate.ActivationAborted`,
+`engine.link.LinkFault`, `engine.snapshot.SnapshotDamaged`, `journal.archive.ArchiveRefused`, `lab.find.DecisionNotJournaled`,
 `server.waiting.DeadlineExceeded`, `server.waiting.NotSent`, `server.supervisor.CrashLoop`, `cli.failures.UsageProblem`.
 
 INVARIANT: a message never echoes a value that a caller sent; it names the field. Raised anywhere; mapped to a gRPC

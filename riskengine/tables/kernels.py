@@ -26,11 +26,13 @@ from riskengine.tables.layout import (
     HEAD_TOUCHES,
     HEAD_WORDS,
     META_CLASS_SHIFT,
+    PROBE_MAX,
     RELATION_HEAD_WORDS,
     RELATION_META,
     RELATION_SAMPLE,
     SAMPLE_CLASS,
     SWEEP_PER_INSERT,
+    TYPE_CROWDED,
     TYPE_ENTITIES_MAX,
     TYPE_ENTITY_BASE,
     TYPE_EVICTED_COLD,
@@ -136,7 +138,7 @@ def slot_home(tag, base, mask):
 
 @kernel()
 def entity_find(slot_tags, slot_entities, types, type_index, tag):
-    """Finds an entity by linear probing: a cache miss or two, for regions are at most half full.
+    """Finds an entity by linear probing: a cache miss or two, for regions are at most half full; PROBE_MAX slots at the most.
 
     Args:
         tag: Not 0.
@@ -147,8 +149,10 @@ def entity_find(slot_tags, slot_entities, types, type_index, tag):
     base = types[type_index, TYPE_SLOT_BASE]
     mask = types[type_index, TYPE_SLOT_MASK]
     slot = slot_home(tag, base, mask)
-    # INVARIANT: a region holds at most half as many entities as slots, so an empty slot ends the search.
-    while slot_entities[slot] != 0:
+    # INVARIANT: no tag lies PROBE_MAX or more slots behind its home: none is filled in there, and deletion moves tags homewards.
+    for _ in range(PROBE_MAX):
+        if slot_entities[slot] == 0:
+            break
         if slot_tags[slot] == tag:
             return np.int64(slot_entities[slot]) - 1
         slot = base + ((slot - base + 1) & mask)
@@ -156,15 +160,16 @@ def entity_find(slot_tags, slot_entities, types, type_index, tag):
 
 
 @kernel()
-def slot_fill(slot_tags, slot_entities, types, type_index, tag, entity):
-    """Writes a tag that is not there into the first free slot of its search."""
+def slot_free(slot_entities, types, type_index, tag):
+    """Returns the first free slot of a tag's search, or -1 where the first PROBE_MAX are taken."""
     base = types[type_index, TYPE_SLOT_BASE]
     mask = types[type_index, TYPE_SLOT_MASK]
     slot = slot_home(tag, base, mask)
-    while slot_entities[slot] != 0:
+    for _ in range(PROBE_MAX):
+        if slot_entities[slot] == 0:
+            return slot
         slot = base + ((slot - base + 1) & mask)
-    slot_tags[slot] = tag
-    slot_entities[slot] = entity + 1
+    return np.int64(-1)
 
 
 @kernel()
@@ -279,7 +284,9 @@ def entity_touch(slot_tags, slot_entities, heads, arena, types, free, newest_us,
         time_us: The event's time, microseconds.
 
     Returns:
-        Its index in ``heads``. A new one has HEAD_TOUCHES 0: the caller counts the touch when it has read the head.
+        Its index in ``heads``. A new one has HEAD_TOUCHES 0: the caller counts the touch when it has read the head. -1 where so
+        many tags lie around the new one's home that it is not kept, which is counted: tags are keyed hashes, so half a full
+        region does that to one in 10**11, and whoever could choose tags slows nobody.
     """
     entity = entity_find(slot_tags, slot_entities, types, type_index, tag)
     if entity >= 0:
@@ -287,6 +294,10 @@ def entity_touch(slot_tags, slot_entities, heads, arena, types, free, newest_us,
     entity_sweep(slot_tags, slot_entities, heads, arena, types, free, type_index, newest_us)
     if types[type_index, TYPE_LIVE] >= types[type_index, TYPE_ENTITIES_MAX]:
         entity_evict_cold(slot_tags, slot_entities, heads, arena, types, free, type_index)
+    slot = slot_free(slot_entities, types, type_index, tag)
+    if slot < 0:
+        types[type_index, TYPE_CROWDED] += 1
+        return np.int64(-1)
     # INVARIANT: a full region's sample holds only live heads, so the eviction above freed one.
     if types[type_index, TYPE_FREE] != 0:
         entity = types[type_index, TYPE_FREE] - 1
@@ -298,7 +309,8 @@ def entity_touch(slot_tags, slot_entities, heads, arena, types, free, newest_us,
     heads[entity, HEAD_TAG] = tag
     heads[entity, HEAD_LAST_TIME] = time_us
     heads[entity, HEAD_FIRST_TIME] = time_us
-    slot_fill(slot_tags, slot_entities, types, type_index, tag, entity)
+    slot_tags[slot] = tag
+    slot_entities[slot] = entity + 1
     return entity
 
 
@@ -321,7 +333,11 @@ def entity_rename(slot_tags, slot_entities, heads, types, type_index, tag, new_t
     entity = entity_find(slot_tags, slot_entities, types, type_index, tag)
     if entity < 0 or entity_find(slot_tags, slot_entities, types, type_index, new_tag) >= 0:
         return 0
-    slot_delete(slot_tags, slot_entities, types, type_index, tag)
-    slot_fill(slot_tags, slot_entities, types, type_index, new_tag, entity)
+    slot = slot_free(slot_entities, types, type_index, new_tag)
+    if slot < 0:
+        return 0
+    slot_tags[slot] = new_tag
+    slot_entities[slot] = entity + 1
     heads[entity, HEAD_TAG] = new_tag
+    slot_delete(slot_tags, slot_entities, types, type_index, tag)
     return 1

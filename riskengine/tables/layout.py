@@ -56,7 +56,8 @@ TYPE_EVICTED_COLD: Final = 8
 TYPE_EVICTED_IDLE: Final = 9
 TYPE_RETENTION_US: Final = 10
 TYPE_REGISTERS: Final = 11  # words beside the head
-TYPE_WORDS: Final = 12
+TYPE_CROWDED: Final = 12  # entities not kept, for their home and PROBE_MAX slots behind it were taken
+TYPE_WORDS: Final = 13
 
 # counters
 COUNTER_NEWEST_US: Final = 0
@@ -72,6 +73,8 @@ COUNTER_WORDS: Final = 10
 
 CLASSES: Final = 26
 """Size classes 8, 12, 16, 24, 32, 48 … words: at most half of a slab is unused, a quarter on average."""
+PROBE_MAX: Final = 128
+"""How many slots a search looks at. In a region that is half full, one of random tags in 10**11 needs more."""
 EVICTION_SAMPLE: Final = 8
 """How many entities are looked at to find the coldest when a type is full."""
 SWEEP_PER_INSERT: Final = 2

@@ -29,6 +29,7 @@ from riskengine.tables.layout import (
     META_COUNT_MASK,
 )
 from riskengine.types import MISSING
+from riskengine.velocity.layout import SUM_MAX
 
 
 @kernel()
@@ -172,6 +173,19 @@ def curve_room(heads, arena, free, counters, entity, width, sums, rows_max, hori
     return count
 
 
+@kernel(inline=True)
+def _added(arena, offset, source, word, increment):
+    """Returns a row's sum plus an increment, at most SUM_MAX from the base's: so no sum over a window can wrap.
+
+    Args:
+        source: Offset of the row.
+        word: Of the sum within a row.
+    """
+    base = arena[offset + word]
+    gained = arena[source + word] - base + increment
+    return base + min(max(gained, np.int64(-SUM_MAX)), np.int64(SUM_MAX))
+
+
 @kernel()
 def curve_insert(heads, arena, entity, width, sums, count, time_us, increments_row, first):
     """Inserts one row in (time, arrival) order; room for it exists. An event in order touches one row, a late one all after it.
@@ -190,13 +204,13 @@ def curve_insert(heads, arena, entity, width, sums, count, time_us, increments_r
         source = target - width
         arena[target] = arena[source]
         for word in range(1, 1 + sums):
-            arena[target + word] = arena[source + word] + increments_row[first + word - 1]
+            arena[target + word] = _added(arena, offset, source, word, increments_row[first + word - 1])
         for word in range(1 + sums, width):
             arena[target + word] = arena[source + word]
     target = offset + position * width
     arena[target] = time_us
     for word in range(1, 1 + sums):
-        arena[target + word] = arena[target - width + word] + increments_row[first + word - 1]
+        arena[target + word] = _added(arena, offset, target - width, word, increments_row[first + word - 1])
     for word in range(1 + sums, width):
         arena[target + word] = increments_row[first + word - 1]
     heads[entity, HEAD_CURVE_META] += 1

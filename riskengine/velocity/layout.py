@@ -150,7 +150,9 @@ SPEED_TIME_US_MIN: Final = 60 * US_PER_SECOND
 LOG_FRACTION_BITS: Final = 12
 """Logarithms are fixed point with this many fraction bits: squares of those of 2**53 sum for 2**27 events without overflow."""
 VALUE_MAX: Final = 2**53
-"""Measured values are clamped to this magnitude, so that 1,000 rows of the largest cannot overflow int64."""
+"""Measured values are clamped to this magnitude."""
+SUM_MAX: Final = 1 << 61
+"""What a curve adds up to at the most, in either direction; beyond it a sum stays there. It takes 256 of the largest values."""
 STD_FLOOR: Final = 0.125
 """Smallest spread a z-score divides by, in binary orders of magnitude (about 9 %): equal amounts must not make infinity."""
 STD_EVENTS_MIN: Final = 2

@@ -133,3 +133,27 @@ def test_used_up_arena_is_counted_and_breaks_nothing() -> None:
     assert {7, 8} == set(arena[offset : offset + 4 * count : 4].tolist()), "those seen last"
     assert store.heads[entity, layout.HEAD_FLAGS] & layout.FLAG_RELATION_FULL
     assert [1, 1, -1] == [told[0], told[1], told[-1]], "nobody can tell any more"
+
+
+def test_search_is_bounded_where_every_tag_has_one_home() -> None:
+    """Goal: chosen tags cost no more than PROBE_MAX looks each. Method: 300 of one home; those that are kept are found again."""
+    limits = EngineLimits(entities_max=1_000, arena_mib=1, recent_decisions_max=16)
+    store = create_store(retentions_us=[10**12], relation_count_max=0, limits=limits)
+    tags = [(number << 32) | (number ^ 77) for number in range(1, 301)]
+
+    entities = [
+        kernels.entity_touch(
+            store.slot_tags, store.slot_entities, store.heads, store.arena, store.types, store.free, 0, 0, tag, number
+        )
+        for number, tag in enumerate(tags)
+    ]
+
+    assert layout.PROBE_MAX == sum(entity >= 0 for entity in entities)
+    assert 300 - layout.PROBE_MAX == store.types[0, layout.TYPE_CROWDED]
+    found = [kernels.entity_find(store.slot_tags, store.slot_entities, store.types, 0, tag) for tag in tags]
+    assert entities == found
+    kernels.entity_drop(
+        store.slot_tags, store.slot_entities, store.heads, store.arena, store.types, store.free, 0, entities[5]
+    )
+    left = [kernels.entity_find(store.slot_tags, store.slot_entities, store.types, 0, tag) for tag in tags]
+    assert [-1 if row == 5 else entity for row, entity in enumerate(entities)] == left

@@ -10,6 +10,7 @@ from riskengine.tables import layout as tables
 from riskengine.tables.kernels import slab_take, slab_words
 from riskengine.tables.store import Store, create_store
 from riskengine.velocity import kernels
+from riskengine.velocity.layout import SUM_MAX, VALUE_MAX
 
 LIMITS = EngineLimits(entities_max=16, arena_mib=1, recent_decisions_max=16)
 SECOND_US = 1_000_000
@@ -90,3 +91,20 @@ def test_freed_slabs_are_zero_and_used_again() -> None:
     assert store.heads[0, tables.HEAD_CURVE] != first
     assert not freed.any()
     assert (first, 0) == slab_take(store.arena, store.free, store.counters, 8)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sum_of_the_largest_values_stays_at_the_bound(sign: int) -> None:
+    """Goal: no sum wraps into its opposite. Method: 2,000 values of the largest kind, one of them late, and then small ones."""
+    store = store_with_entity()
+    for number in range(2_000):
+        late_us = 90 * SECOND_US if number == 1_500 else 0
+        now_us = START_US + number * SECOND_US
+        insert(store, now_us - late_us, sign * VALUE_MAX, rows_max=1024, shift=5, newest_us=now_us)
+
+    count, total = over(store, START_US + 1_999 * SECOND_US, DAY_US)
+    few, recent = over(store, START_US + 1_999 * SECOND_US, 10 * SECOND_US)
+
+    assert (2_000, sign * SUM_MAX) == (count, total)
+    assert few == 10
+    assert 0 <= sign * recent <= 10 * VALUE_MAX

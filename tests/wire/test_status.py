@@ -15,6 +15,7 @@ from google.rpc.status_pb2 import Status
 import riskengine
 from riskengine import errors
 from riskengine.cli.failures import UsageProblem
+from riskengine.engine.candidate import ActivationAborted
 from riskengine.engine.link import LinkFault
 from riskengine.engine.snapshot.format import SnapshotDamaged
 from riskengine.errors import InvalidRequest, Problem, RiskEngineError, Violation
@@ -47,6 +48,7 @@ SAMPLES: list[tuple[RiskEngineError, str, str]] = [
     (NotSent("ENGINE_AWAY", "away"), "UNAVAILABLE", "ENGINE_AWAY"),
     (DeadlineExceeded(), "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"),
     (ExpressionError("a +", [Issue(3, "ends too soon")]), "FAILED_PRECONDITION", "EXPRESSION_INVALID"),
+    (ActivationAborted("another one is under way"), "ABORTED", "ACTIVATION_ABORTED"),
     (LinkFault("secret"), "INTERNAL", "INTERNAL"),
     (CrashLoop("secret"), "INTERNAL", "INTERNAL"),
     (UsageProblem("secret"), "INTERNAL", "INTERNAL"),

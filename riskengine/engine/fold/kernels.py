@@ -87,7 +87,7 @@ def profile_event(
     adds = False
     for measure in range(first, first + sums):
         adds = adds or increments_row[measure] != 0
-    if fold and adds:
+    if fold and adds and entity >= 0:
         count = curve_room(
             heads,
             arena,
