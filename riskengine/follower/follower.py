@@ -30,7 +30,7 @@ from riskengine.engine.snapshot import (
     check_snapshot,
     discard_partial,
     read_snapshot_header,
-    remove_snapshot,
+    retire_snapshot,
     write_snapshot,
 )
 from riskengine.journal.disk import Disk
@@ -282,7 +282,7 @@ class Follower:
     def _remove(self, headers: Iterable[SnapshotHeader]) -> None:
         gone = list(headers)
         for header in gone:
-            remove_snapshot(header.path, pause=self._pause)
+            retire_snapshot(header.path, pause=self._pause)
             logger.info("snapshot %s is not needed any more", header.path.name)
         self._headers = [each for each in self._headers if each not in gone]
 

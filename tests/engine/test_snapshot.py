@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from riskengine.engine.snapshot import (
     load_snapshot,
     read_snapshot_header,
     remove_snapshot,
+    retire_snapshot,
     snapshot_paths,
 )
 from riskengine.engine.snapshot.format import HEADER_BYTES, pack_head
@@ -182,6 +184,48 @@ def test_snapshot_is_removed_in_steps_that_nobody_takes_for_one(written: Path, t
     assert len(sizes) >= 3
     assert list(range(len(sizes) << 20, 0, -1 << 20)) == sizes
     assert [] == list(folder.iterdir())
+
+
+def test_retired_snapshot_is_written_over_by_the_next_one(
+    written: Path, rules_only: Configuration, tmp_path: Path
+) -> None:
+    """Goal: no space is freed while syncs wait. Method: the same file is the next snapshot, whole; a second spare is removed."""
+    folder = tmp_path / "data"
+    shutil.copytree(written, folder)
+    old = snapshot_of(folder)
+    content, inode = old.read_bytes(), old.stat().st_ino
+    os.truncate(old, len(content) // 2)
+    other = old.with_name("0000000000000001.snapshot")
+    other.write_bytes(b"another one")
+
+    retire_snapshot(old)
+    retire_snapshot(other)
+    retire_snapshot(other)
+    assert [] == snapshot_paths(folder)
+    take_snapshot(folder, rules_only)
+    written_over = snapshot_of(folder)
+
+    assert [written_over.name] == [path.name for path in (folder / "snapshots").iterdir()]
+    assert inode == written_over.stat().st_ino
+    check_snapshot(written_over)
+
+
+def test_spare_that_is_too_large_is_no_part_of_the_next_snapshot(
+    written: Path, rules_only: Configuration, tmp_path: Path
+) -> None:
+    """Goal: a snapshot ends where its head says. Method: a spare with bytes behind the end."""
+    folder = tmp_path / "data"
+    shutil.copytree(written, folder)
+    old = snapshot_of(folder)
+    size_bytes = old.stat().st_size
+    old.write_bytes(old.read_bytes() + b"behind")
+    retire_snapshot(old)
+
+    take_snapshot(folder, rules_only)
+    written_over = snapshot_of(folder)
+
+    assert size_bytes == written_over.stat().st_size
+    check_snapshot(written_over)
 
 
 def test_leftovers_of_a_killed_writer_are_removed(written: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from .format import SnapshotDamaged, SnapshotHeader
 from .reader import check_snapshot, load_snapshot, read_snapshot_header, snapshot_paths
-from .writer import discard_partial, remove_snapshot, write_snapshot
+from .writer import discard_partial, remove_snapshot, retire_snapshot, write_snapshot
 
 __all__ = [
     "SnapshotDamaged",
@@ -12,6 +12,7 @@ __all__ = [
     "load_snapshot",
     "read_snapshot_header",
     "remove_snapshot",
+    "retire_snapshot",
     "snapshot_paths",
     "write_snapshot",
 ]

@@ -16,6 +16,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
+from riskengine.durable import sync_path
 from riskengine.engine.activation import KEY_BYTES, Activation
 from riskengine.engine.blocks import Bytes, block, bytes_of, used_blocks
 from riskengine.engine.recent.kernels import PROGRESS_RECEIVED_US
@@ -27,6 +28,8 @@ from .format import FOLDER, PARTIAL_SUFFIX, SUFFIX, TABLE, ArrayInfo, SnapshotHe
 
 STEP_BYTES: Final = 1024 * 1024
 """Written and synced at once."""
+SPARE_NAME: Final = f"spare{PARTIAL_SUFFIX}"
+"""A snapshot that is not needed any more, to be written over by the next one."""
 Pause = Callable[[int], None]
 """Called with the bytes of each step, when they are durable; what it raises ends the writing."""
 
@@ -87,12 +90,11 @@ def write_snapshot(
     disk.make_folder(folder)
     path = folder / f"{state.sequence:016d}{SUFFIX}"
     partial = path.with_suffix(PARTIAL_SUFFIX)
-    if partial.name in disk.names(folder):
-        disk.remove(partial)
     size_bytes = len(head) + table.nbytes + blocks_bytes
+    is_new = not _take_spare(disk, folder, partial, size_bytes)
     pieces = chain[bytes | memoryview]([head, table.tobytes()], _blocks(parts, table))
     try:
-        _write(disk, partial, pieces, size_bytes, pause)
+        _write(disk, partial, pieces, size_bytes, pause, is_new=is_new)
         disk.replace(partial, path)
     except BaseException:
         with suppress(OSError):  # The space it took may be what the journal needs.
@@ -100,6 +102,48 @@ def write_snapshot(
         raise
     disk.sync_folder(folder)
     return path
+
+
+def retire_snapshot(path: Path, *, pause: Pause = lambda size_bytes: None) -> None:
+    """Takes a snapshot out of use and keeps its space for the next one; where such a spare is there already, removes it.
+
+    Space that is freed on a disk that is told so at once (mount option discard) costs the journal's syncs some 50 ms each;
+    space that is written over costs them nothing. So there is one file more than snapshots are kept. Whoever has it open
+    finds it damaged, and its name gone.
+
+    Args:
+        path: The file; nothing happens where there is none.
+        pause: As of `write_snapshot`.
+
+    Raises:
+        OSError: The disk failed.
+    """
+    spare = path.with_name(SPARE_NAME)
+    if spare.exists():
+        remove_snapshot(path, pause=pause)
+        return
+    try:
+        path.rename(spare)
+    except FileNotFoundError:
+        return
+    sync_path(path.parent)  # Its old name must not come back after a power loss, when it is half written over.
+
+
+def _take_spare(disk: Disk, folder: Path, partial: Path, size_bytes: int) -> bool:
+    """Gives the spare the name of a file that is to be written; tells whether there was one that is not too large.
+
+    What a writer that ended early has left of that name is removed.
+    """
+    names = disk.names(folder)
+    if partial.name in names:
+        disk.remove(partial)
+    if SPARE_NAME not in names:
+        return False
+    if disk.size(folder / SPARE_NAME) > size_bytes:
+        disk.remove(folder / SPARE_NAME)
+        return False
+    disk.replace(folder / SPARE_NAME, partial)
+    return True
 
 
 def remove_snapshot(path: Path, *, pause: Pause = lambda size_bytes: None) -> None:
@@ -153,9 +197,11 @@ def _blocks(parts: list[Bytes], table: npt.NDArray[np.void]) -> Iterator[memoryv
         yield block(parts[index], each).data
 
 
-def _write(disk: Disk, path: Path, pieces: Iterable[bytes | memoryview], size_bytes: int, pause: Pause) -> None:
-    """Writes a new file step by step, and makes it durable."""
-    descriptor = disk.open(path, create=True)
+def _write(
+    disk: Disk, path: Path, pieces: Iterable[bytes | memoryview], size_bytes: int, pause: Pause, *, is_new: bool
+) -> None:
+    """Writes a file step by step, a new one or over one that is not larger, and makes it durable."""
+    descriptor = disk.open(path, create=is_new)
     try:
         disk.allocate(descriptor, size_bytes)
         step = bytearray()
