@@ -29,6 +29,7 @@ from riskengine.engine.state import State
 from riskengine.enums import Kind, Stage, Verdict
 from riskengine.limits import EngineLimits
 from riskengine.tables.layout import KEY_FIELDS_MAX
+from riskengine.tables.store import Ahead
 from riskengine.types import DECISION_WORD, DECISION_WORDS, EVENT_WORD, US_PER_SECOND, WordMatrix
 
 _KIND: Final = EVENT_WORD["kind"]
@@ -77,6 +78,7 @@ class Pipeline:
         self.rows_max = rows = limits.batch_rows_max
         self._lateness_us = limits.lateness_max_s * US_PER_SECOND
         self._measuring = Measuring(configuration.features, rows_max=rows, column_count=configuration.column_count)
+        self._ahead = Ahead(state.store)
         self._flags = np.zeros(rows, np.int64)
         self._scratch = np.zeros((3, max(len(configuration.features.keys.types), KEY_FIELDS_MAX)), np.int64)
         self._contributions = np.zeros(configuration.column_count)
@@ -113,6 +115,7 @@ class Pipeline:
         count = len(events)
         plan, store = self.configuration.features, self.state.store
         (features, valid), flags = self._measuring.space(count), self._flags[:count]
+        self._ahead.touch(count)
         fold_events(
             events,
             increments,
