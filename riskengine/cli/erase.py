@@ -1,7 +1,7 @@
 """`erase`: a person's identifiers out of the engine's memory."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,7 +9,7 @@ from riskengine.cli.console import out
 from riskengine.cli.failures import UsageProblem
 
 if TYPE_CHECKING:
-    from riskengine.cli.workspace import Workspace
+    from collections.abc import Callable
 
 
 def erase(
@@ -27,7 +27,8 @@ def erase(
 ) -> None:
     """Erases a person: the tags of the identifiers become a random tombstone, in a running engine, for good.
 
-    What was counted stays counted, for nobody. The command is journaled; that line of the journal is the proof. The
+    What was counted stays counted, for nobody. Where a list of policy.yaml names the person, the entry names the tombstone
+    then, and features activate lets it decide. The command is journaled; that line of the journal is the proof. The
     journal and the snapshots before it still hold the tags, which nobody can turn back without the key, until their
     retention ends.
     """
@@ -58,21 +59,56 @@ def erase(
     done = erase_tags(workspace.settings.data_dir, tags, clock=SystemClock())
     known = "" if done.known else " None of them was known to the engine."
     out().print(f"Erased {', '.join(given)} by command {done.sequence:,}; tombstone {done.tombstone:016x}.{known}")
-    for name, entity in listed(workspace, tags):
+    for name, entity in entomb(workspace.directory / "policy.yaml", pseudonyms.tag, tags, done.tombstone):
         out().print(
-            f"List {name} of policy.yaml still names this {entity}: remove the entry, then run riskengine features activate."
+            f"List {name} of policy.yaml named this {entity}, and names the tombstone now: run riskengine features activate."
         )
 
 
-def listed(workspace: "Workspace", tags: dict[str, int]) -> list[tuple[str, str]]:
-    """Returns (list id, entity type) of each list that names one of the tags."""
-    from riskengine.types import ENTITY_INDEX
+def entomb(path: Path, tag: "Callable[[str, str], int]", tags: dict[str, int], tombstone: int) -> list[tuple[str, str]]:
+    """Puts the tombstone in the place of each entry of a list that names one of the tags; nothing else of the file changes.
 
-    compiled = workspace.configuration.policy.compiled
-    wanted = {(ENTITY_INDEX[entity], tag): entity for entity, tag in tags.items()}
-    found = [
-        (compiled.file.lists[entry.list_index].id, wanted[entry.entity, entry.tag])
-        for entry in compiled.entries
-        if (entry.entity, entry.tag) in wanted
-    ]
+    Args:
+        path: policy.yaml; it was read without mistakes.
+        tag: Returns the tag of (entity type, raw value).
+        tags: By entity type.
+        tombstone: Whom the entries name from now on.
+
+    Returns:
+        (list id, entity type) of each list that named somebody.
+    """
+    from ruamel.yaml import YAML
+
+    from riskengine.durable import replace_file
+
+    text = path.read_text(encoding="utf-8")
+    found: list[tuple[str, str]] = []
+    edits: list[tuple[int, int]] = []
+    for listed in _items(YAML().compose(text), "lists"):
+        (_, entity), (_, name) = _pair(listed, "entity"), _pair(listed, "id")
+        for entry in _items(listed, "entries"):
+            key, value = _pair(entry, "tag") if _has(entry, "tag") else _pair(entry, "value")
+            named = int(value.value, 16) if key.value == "tag" else tag(entity.value, value.value)
+            if named == tags.get(entity.value):
+                edits.append((key.start_mark.index, value.end_mark.index))
+                found.append((name.value, entity.value))
+    for start, end in reversed(edits):
+        text = f'{text[:start]}tag: "{tombstone:016x}"{text[end:]}'
+    if edits:
+        replace_file(path, text.encode(), mode=path.stat().st_mode & 0o777)
     return list(dict.fromkeys(found))
+
+
+def _pair(mapping: Any, key: str) -> tuple[Any, Any]:
+    """Returns the nodes of a key that is there and of its value."""
+    return next((at, value) for at, value in mapping.value if at.value == key)
+
+
+def _has(mapping: Any, key: str) -> bool:
+    return any(at.value == key for at, _ in mapping.value)
+
+
+def _items(mapping: Any, key: str) -> list[Any]:
+    """Returns the nodes of a list; none where it is empty or absent."""
+    value = _pair(mapping, key)[1].value if _has(mapping, key) else []
+    return value if isinstance(value, list) else []

@@ -45,25 +45,35 @@ def test_erased_card_is_unknown_to_the_engine(command: Run, own_server: tuple[Pa
     assert "card-of-somebody" not in first.out
 
 
-def test_who_is_still_listed_is_told(rules_only: Path) -> None:
-    """Goal: a list is the analysts' file, so they are told to edit it. Method: a policy that blocks a card by its id."""
-    from riskengine.cli.erase import listed
+def test_listed_person_becomes_the_tombstone_in_the_lists(rules_only: Path) -> None:
+    """Goal: a list forgets, too, and nothing else of the file changes. Method: a card by its id and by its tag among others."""
+    from riskengine.cli.erase import entomb
     from riskengine.cli.workspace import load_workspace
     from riskengine.wire.pseudonyms import Pseudonyms
 
     policy = rules_only / "policy.yaml"
-    text = policy.read_text()
-    head, _, rest = text.partition("\nlists:\n")
+    tag = Pseudonyms(load_workspace(rules_only, with_model=False).key).tag
+    head, _, rest = policy.read_text().partition("\nlists:\n")
+    person = tag("card", "card-77")
     policy.write_text(
         f"{head}\nlists:\n  - id: erasable\n    action: block\n    entity: card\n    reason: ON_BLOCK_LIST\n"
-        f"    entries: [{{value: card-77}}]\n{rest}"
+        f'    entries: # reported\n      - value: card-77\n      - value: "card-78" # stays\n'
+        f'  - id: by_tag\n    action: watch\n    entity: card\n    entries: [{{tag: "{person:016x}"}}]\n'
+        f"  - id: others\n    action: watch\n    entity: device\n    entries: [{{value: card-77}}]\n{rest}"
     )
-    workspace = load_workspace(rules_only, with_model=False)
-    tag = Pseudonyms(workspace.key).tag
+    before = policy.read_text()
 
-    found = listed(workspace, {"card": tag("card", "card-77"), "account": tag("account", "card-77")})
+    found = entomb(policy, tag, {"card": person, "account": tag("account", "card-77")}, 0xABC)
 
-    assert [("erasable", "card")] == found
+    assert [("erasable", "card"), ("by_tag", "card")] == found
+    after = policy.read_text()
+    assert f'      - tag: "{0xABC:016x}"\n      - value: "card-78" # stays\n' in after
+    assert f"{person:016x}" not in after
+    assert 1 == after.count("value: card-77"), "a device of that name is another"
+    kept = [line for line in before.splitlines() if "card-77" not in line and f"{person:016x}" not in line]
+    assert [] == [line for line in kept if line not in after]
+    load_workspace(rules_only, with_model=False)
+    assert [] == entomb(policy, tag, {"card": person}, 0xDEF)
 
 
 @pytest.mark.parametrize(
