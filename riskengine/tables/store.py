@@ -21,6 +21,8 @@ _HEADS_AHEAD_WORDS: Final = (4 << 20) // 8
 _ARENA_AHEAD_WORDS: Final = (16 << 20) // 8
 _LOOK_ROWS: Final = 64
 """Events between two looks: they take a small part of what is touched ahead."""
+_PAGES_A_LOOK: Final = 4
+"""Tables that fill alike come to their next pages at the same event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Ahead:
         for slots in (store.slot_tags, store.slot_entities):
             unused = slots[::_PAGE_WORDS]
             unused[unused == 0] = 0
+        self._look(len(store.heads) + len(store.arena))
 
     def touch(self, rows: int) -> None:
         """Touches what the next events may need; to be called before each batch.
@@ -84,27 +87,31 @@ class Ahead:
             rows: Of the batch.
         """
         self._left -= rows
-        if self._left > 0:
-            return
-        self._left = _LOOK_ROWS
+        if self._left <= 0:
+            self._left = _LOOK_ROWS
+            self._look(_PAGES_A_LOOK)
+
+    def _look(self, pages_max: int) -> None:
+        """Touches some pages of what is next, table by table; what is left waits for the next look, for all is far ahead."""
         row_words = self._store.heads.shape[1]
         used = self._store.types[:, layout.TYPE_USED].tolist()
         for index, first, words in self._regions:
             edge = first + used[index] * row_words
-            self._touched[index] = _touch(self._heads, self._touched[index], edge, first + words, _HEADS_AHEAD_WORDS)
+            wanted = min(edge + _HEADS_AHEAD_WORDS, first + words)
+            touched, pages_max = _touch(self._heads, max(self._touched[index], edge), wanted, pages_max)
+            self._touched[index] = touched
         edge = int(self._store.counters[layout.COUNTER_ARENA_NEXT])
-        arena = self._store.arena
-        self._arena_touched = _touch(arena, self._arena_touched, edge, len(arena), _ARENA_AHEAD_WORDS)
+        wanted = min(edge + _ARENA_AHEAD_WORDS, len(self._store.arena))
+        self._arena_touched, _ = _touch(self._store.arena, max(self._arena_touched, edge), wanted, pages_max)
 
 
-def _touch(array: Ints, touched: int, used: int, end: int, ahead_words: int) -> int:
-    """Touches an array from where it was touched, or is used, on; returns up to where it is touched now."""
-    touched = max(touched, used)
-    wanted = min(used + ahead_words, end)
-    while touched < wanted:
+def _touch(array: Ints, touched: int, wanted: int, pages_max: int) -> tuple[int, int]:
+    """Touches pages of an array; returns up to where it is touched now, and how many pages more may be."""
+    while touched < wanted and pages_max > 0:
         array[touched] = 0
         touched += _PAGE_WORDS
-    return touched
+        pages_max -= 1
+    return touched, pages_max
 
 
 def create_store(
