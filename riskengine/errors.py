@@ -68,7 +68,9 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        return f"{place}: {self.message}"
+        # A message may quote the file: what would break a line or steer a terminal is spelled out.
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in self.message)
+        return f"{place}: {shown}"
 
 
 class RiskEngineError(Exception):

@@ -100,3 +100,37 @@ def _borrowed(array: Any) -> Any:
         return _without_owner(array)  # type: ignore[call-arg]
 
     return impl
+
+
+def fetch(array: Any, index: int) -> None:
+    """Asks the processor for the cache line of an array's element, and does not wait for it. Nothing else happens.
+
+    Args:
+        array: C-contiguous.
+        index: Of the element, counted through all dimensions. One that does not exist does no harm.
+    """
+
+
+@numba.extending.intrinsic
+def _fetch_line(_typing: Any, array: Any, index: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        ir = llvmlite.ir
+        made = context.make_array(array)(context, builder, arguments[0])
+        element = context.cast(builder, arguments[1], signature.args[1], numba.types.intp)
+        line = builder.bitcast(builder.gep(made.data, [element]), ir.PointerType(ir.IntType(8)))
+        number = ir.IntType(32)
+        wanted = ir.FunctionType(ir.VoidType(), [line.type, number, number, number])
+        prefetch = numba.core.cgutils.get_or_insert_function(builder.module, wanted, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
+        # For reading (0), to stay in all caches (3), as data (1).
+        builder.call(prefetch, [line, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return numba.types.none(array, index), build
+
+
+@numba.extending.overload(fetch)
+def _fetch(array: Any, index: Any) -> Any:
+    def impl(array: Any, index: Any) -> Any:
+        return _fetch_line(array, index)  # type: ignore[call-arg]
+
+    return impl

@@ -55,6 +55,8 @@ REFUSED = [
     ("a: 1e999", "1:4: not a finite number"),
     ("a: 12345678901234567890", "1:4: a whole number of more than 18 digits; put it in quotes if it is text"),
     ('a: "\\ud800"', "1:4: half a surrogate pair (\\ud800 to \\udfff) is not a character"),
+    ('"\\ud800": 1', "1:1: half a surrogate pair (\\ud800 to \\udfff) is not a character"),
+    ('a: 1\nb: "\\U0011FFFF"', "2:2: behind this stands an escape of no character, above \\U0010ffff; remove it"),
     ("a:\n\t- 1", "2:1: a tab or a reserved character; indent with spaces, put text in quotes"),
     ("a: b: c", "1:5: a colon where none can be; quote the text or mend the indentation above"),
     ("a:\n  b: 1\n c: 2", "3:2: the indentation does not line up with the lines above"),

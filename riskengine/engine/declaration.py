@@ -86,6 +86,12 @@ def profile_problems(
             yield document.problem(at, message, at_key=True)
         if not (measure.since_last or measure.gaps or any(getattr(measure, key) for key in _ASKED)):
             yield document.problem(at, f"{name} asks for nothing; add for example count: [24h]", at_key=True)
+        unshifted = [key for key in ("rate", "since_last", "gaps") if getattr(measure, key)]
+        if measure.delay and unshifted:
+            message = (
+                f"a delay shifts windows, and {', '.join(unshifted)} has none; ask for it in a measure without delay"
+            )
+            yield document.problem((*at, "delay"), message, at_key=True)
         for operation in _ASKED:
             yield from _twice(document, (*at, operation), getattr(measure, operation))
     for member, windows in profile.distinct.items():

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from riskengine.clock import monotonic_ns
 from riskengine.engine.configuration import Configuration
-from riskengine.engine.fold.kernels import fold_events
+from riskengine.engine.fold.kernels import SCRATCH_ROWS, fold_events
 from riskengine.engine.kernels import (
     SUMMARY_FOLDED_ONLY,
     SUMMARY_MODEL_SKIPPED,
@@ -28,9 +28,10 @@ from riskengine.engine.measuring import Features, Increments, Measuring, Valid
 from riskengine.engine.state import State
 from riskengine.enums import Kind, Stage, Verdict
 from riskengine.limits import EngineLimits
+from riskengine.tables.ahead import Ahead
 from riskengine.tables.layout import KEY_FIELDS_MAX
-from riskengine.tables.store import Ahead
 from riskengine.types import DECISION_WORD, DECISION_WORDS, EVENT_WORD, US_PER_SECOND, WordMatrix
+from riskengine.velocity.layout import PROFILE_WINDOWS
 
 _KIND: Final = EVENT_WORD["kind"]
 _SKIP: Final = EVENT_WORD["skip_stages"]
@@ -80,7 +81,9 @@ class Pipeline:
         self._measuring = Measuring(configuration.features, rows_max=rows, column_count=configuration.column_count)
         self._ahead = Ahead(state.store)
         self._flags = np.zeros(rows, np.int64)
-        self._scratch = np.zeros((3, max(len(configuration.features.keys.types), KEY_FIELDS_MAX)), np.int64)
+        windows = configuration.features.velocity.profiles[:, PROFILE_WINDOWS]
+        scratch_words = max(len(configuration.features.keys.types), KEY_FIELDS_MAX, int(windows.max(initial=0)))
+        self._scratch = np.zeros((SCRATCH_ROWS, scratch_words), np.int64)
         self._contributions = np.zeros(configuration.column_count)
         self._margin = np.zeros(rows)
         self._probability = np.zeros(rows)

@@ -90,7 +90,7 @@ def over_cap(heads, arena, types, counters, columns, entity_type, entity, word):
     return relation_exceeds(heads, arena, entity, word, since_us, columns[entity_type, COLUMN_DEGREE_MAX])
 
 
-@kernel()
+@kernel(inline=True)
 def linkage_event(heads, arena, types, nodes, counters, entities, fold, read, links, columns, features, valid, row):
     """Joins the strongly linked entities of one event, then answers for each of them.
 

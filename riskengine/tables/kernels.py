@@ -136,7 +136,7 @@ def slot_home(tag, base, mask):
     return base + ((tag ^ (tag >> 32)) & mask)
 
 
-@kernel()
+@kernel(inline=True)
 def entity_find(slot_tags, slot_entities, types, type_index, tag):
     """Finds an entity by linear probing: a cache miss or two, for regions are at most half full; PROBE_MAX slots at the most.
 
@@ -273,7 +273,7 @@ def entity_evict_cold(slot_tags, slot_entities, heads, arena, types, free, type_
         types[type_index, TYPE_EVICTED_COLD] += 1
 
 
-@kernel()
+@kernel(inline=True)
 def entity_touch(slot_tags, slot_entities, heads, arena, types, free, newest_us, type_index, tag, time_us):
     """Finds an entity or adds it.
 

@@ -6,7 +6,6 @@ INVARIANTS: memory is reserved at start and bounded; it is touched only as entit
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +13,6 @@ import numpy.typing as npt
 from riskengine.limits import EngineLimits
 from riskengine.tables import layout
 from riskengine.types import MISSING, Ints
-
-_PAGE_WORDS: Final = (2 << 20) // 8
-"""Of the largest pages that a system gives by itself."""
-_HEADS_AHEAD_WORDS: Final = (4 << 20) // 8
-_ARENA_AHEAD_WORDS: Final = (16 << 20) // 8
-_LOOK_ROWS: Final = 64
-"""Events between two looks: they take a small part of what is touched ahead."""
-_PAGES_A_LOOK: Final = 4
-"""Tables that fill alike come to their next pages at the same event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,69 +39,6 @@ class Store:
             "free": self.free,
             "counters": self.counters,
         }
-
-
-class Ahead:
-    """Touches memory a little before it is needed: the first touch of a page that the system must clear takes half a millisecond.
-
-    One event of new entities would meet such a page in every table at once, 16 ms in all. Slots are looked up at random, so
-    all of them are touched at the beginning; heads and slabs are taken in order, so only the next few pages are.
-
-    INVARIANT: only zeros are written, where nothing was ever used: no state changes.
-
-    Args:
-        store: New, or as it was read from a snapshot.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._heads = store.heads.reshape(-1)
-        row_words = store.heads.shape[1]
-        self._regions = [
-            (index, int(row[layout.TYPE_ENTITY_BASE]) * row_words, int(row[layout.TYPE_ENTITIES_MAX]) * row_words)
-            for index, row in enumerate(store.types)
-            if row[layout.TYPE_RETENTION_US]
-        ]
-        self._touched = {index: first for index, first, _ in self._regions}
-        self._arena_touched = 0
-        self._left = 0
-        for slots in (store.slot_tags, store.slot_entities):
-            unused = slots[::_PAGE_WORDS]
-            unused[unused == 0] = 0
-        self._look(len(store.heads) + len(store.arena))
-
-    def touch(self, rows: int) -> None:
-        """Touches what the next events may need; to be called before each batch.
-
-        Args:
-            rows: Of the batch.
-        """
-        self._left -= rows
-        if self._left <= 0:
-            self._left = _LOOK_ROWS
-            self._look(_PAGES_A_LOOK)
-
-    def _look(self, pages_max: int) -> None:
-        """Touches some pages of what is next, table by table; what is left waits for the next look, for all is far ahead."""
-        row_words = self._store.heads.shape[1]
-        used = self._store.types[:, layout.TYPE_USED].tolist()
-        for index, first, words in self._regions:
-            edge = first + used[index] * row_words
-            wanted = min(edge + _HEADS_AHEAD_WORDS, first + words)
-            touched, pages_max = _touch(self._heads, max(self._touched[index], edge), wanted, pages_max)
-            self._touched[index] = touched
-        edge = int(self._store.counters[layout.COUNTER_ARENA_NEXT])
-        wanted = min(edge + _ARENA_AHEAD_WORDS, len(self._store.arena))
-        self._arena_touched, _ = _touch(self._store.arena, max(self._arena_touched, edge), wanted, pages_max)
-
-
-def _touch(array: Ints, touched: int, wanted: int, pages_max: int) -> tuple[int, int]:
-    """Touches pages of an array; returns up to where it is touched now, and how many pages more may be."""
-    while touched < wanted and pages_max > 0:
-        array[touched] = 0
-        touched += _PAGE_WORDS
-        pages_max -= 1
-    return touched, pages_max
 
 
 def create_store(

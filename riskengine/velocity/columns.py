@@ -44,6 +44,22 @@ class _Read:
     other: int = 0
 
 
+_SUMS: Final = 0
+_MEANS: Final = 1
+_OTHERS: Final = 2
+
+
+def _group(read: _Read) -> int:
+    """Returns what an answer is computed together with."""
+    if read.operation in (layout.OPERATION_COUNT, layout.OPERATION_SUM):
+        return _SUMS
+    return _MEANS if read.operation == layout.OPERATION_MEAN else _OTHERS
+
+
+def _read_order(read: _Read) -> tuple[bool, int, int, int, int]:
+    return (read.window_us >= 0, read.delay_us, read.window_us, _group(read), read.column)
+
+
 def asked_windows(measure: Measure) -> Iterator[str]:
     """Yields every window of a measure that a curve must reach back for."""
     for key in OPERATIONS:
@@ -227,35 +243,52 @@ class ProfileColumns:
         return [*kept, *self.loose]
 
     def windows(self) -> list[tuple[int, int]]:
-        """Returns the windows that are read, each with its delay, shortest first."""
+        """Returns the (delay, window) that are read, microseconds, the shortest of each delay first."""
         pairs = chain.from_iterable(
-            ((read.window_us, read.delay_us), (read.long_us, read.delay_us)) for read in self.reads
+            ((read.delay_us, read.window_us), (read.delay_us, read.long_us)) for read in self.reads
         )
-        return sorted({pair for pair in pairs if pair[0] >= 0})
+        return sorted({pair for pair in pairs if pair[1] >= 0})
 
     def reach_us(self) -> int:
         """Returns how far back the curve is read, microseconds."""
-        reaches = [us + delay_us for us, delay_us in self.windows()]
+        reaches = [us + delay_us for delay_us, us in self.windows()]
         if any(read.window_us < 0 for read in self.reads):
             # The last event is looked for as far back as an idle entity is remembered, however short the windows are.
             reaches.append(MEMORY_US)
         return max(reaches, default=0)
 
-    def read_rows(self, windows: list[tuple[int, int]]) -> list[list[int]]:
-        """Returns the answers for the kernels, those of one window together, so that its searches are done once."""
-        columns = [*self.sums, *self.extremes]
+    def gaps(self) -> int:
+        """Returns how many answers ask for no window."""
+        return sum(read.window_us < 0 for read in self.reads)
+
+    def window_rows(self) -> list[list[int]]:
+        """Returns the windows for the kernels; each says which of `read_rows` are its own."""
         rows = []
-        for read in sorted(self.reads, key=lambda read: (read.delay_us, read.window_us, read.column)):
+        first = self.gaps()
+        for delay_us, us in self.windows():
+            groups = [_group(read) for read in self.reads if (read.delay_us, read.window_us) == (delay_us, us)]
+            row = [0] * layout.WINDOW_WORDS
+            row[layout.WINDOW_US], row[layout.WINDOW_DELAY_US], row[layout.WINDOW_FEATURE] = us, delay_us, first
+            row[layout.WINDOW_SUMS], row[layout.WINDOW_MEANS] = groups.count(_SUMS), groups.count(_MEANS)
+            row[layout.WINDOW_FEATURES] = len(groups)
+            first += len(groups)
+            rows.append(row)
+        return rows
+
+    def read_rows(self) -> list[list[int]]:
+        """Returns the answers for the kernels: those without a window, then window by window, sums before means before others."""
+        columns, windows = [*self.sums, *self.extremes], self.windows()
+        rows = []
+        for read in sorted(self.reads, key=_read_order):
             row = [0] * layout.FEATURE_WORDS
             row[layout.FEATURE_OPERATION], row[layout.FEATURE_COLUMN] = read.operation, read.column
-            row[layout.FEATURE_WINDOW] = windows.index((read.window_us, read.delay_us)) if read.window_us >= 0 else -1
             row[layout.FEATURE_COUNT] = columns.index(read.count)
             row[layout.FEATURE_SUM] = columns.index(read.total or read.count)
             row[layout.FEATURE_SQUARE] = columns.index(read.square or read.count)
             row[layout.FEATURE_SCALE], row[layout.FEATURE_OWN] = read.scale, read.own
             row[layout.FEATURE_OTHER] = read.other
             if read.long_us >= 0:
-                row[layout.FEATURE_OTHER] = windows.index((read.long_us, read.delay_us))
+                row[layout.FEATURE_OTHER] = windows.index((read.delay_us, read.long_us))
             rows.append(row)
         return rows
 

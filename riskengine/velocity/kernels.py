@@ -32,7 +32,26 @@ from riskengine.types import MISSING
 from riskengine.velocity.layout import SUM_MAX
 
 
-@kernel()
+@kernel(inline=True)
+def row_between(arena, offset, width, low, high, time_us):
+    """Returns the offset of the last row at or before a time, from `low` to before `high`: log2(high - low) touches.
+
+    Args:
+        low: A row at or before the time.
+        high: A row after the time, or one more than all rows.
+        time_us: Microseconds since the epoch.
+    """
+    rows = high - low
+    found = offset + low * width
+    while rows > 1:
+        half = rows >> 1
+        # Masked, not branched on: which half it is cannot be foretold, and a wrong guess costs more than a touch.
+        found += (half * width) & -np.int64(arena[found + half * width] <= time_us)
+        rows -= half
+    return found
+
+
+@kernel(inline=True)
 def row_at(arena, offset, width, count, time_us):
     """Returns the index of the last row at or before a time. Row 0, the base, is before every time.
 
@@ -122,7 +141,7 @@ def curve_thin(arena, offset, width, sums, count, epsilon_shift):
     return kept + 1
 
 
-@kernel()
+@kernel(inline=True)
 def curve_room(heads, arena, free, counters, entity, width, sums, rows_max, horizon_us, epsilon_shift, newest_us):
     """Makes room for one more row: forgets what no window can reach, then grows, then thins.
 
@@ -186,7 +205,7 @@ def _added(arena, offset, source, word, increment):
     return base + min(max(gained, np.int64(-SUM_MAX)), np.int64(SUM_MAX))
 
 
-@kernel()
+@kernel(inline=True)
 def curve_insert(heads, arena, entity, width, sums, count, time_us, increments_row, first):
     """Inserts one row in (time, arrival) order; room for it exists. An event in order touches one row, a late one all after it.
 

@@ -35,26 +35,30 @@ PROFILE_HORIZON_US: Final = 5  # longest window + delay + lateness: older rows c
 PROFILE_EPSILON_SHIFT: Final = 6  # epsilon = 2**-shift
 PROFILE_WINDOW: Final = 7  # first row of windows
 PROFILE_WINDOWS: Final = 8
-PROFILE_FEATURE: Final = 9  # first row of the features
+PROFILE_FEATURE: Final = 9  # first row of the features; those of no window come first, then those of each window
 PROFILE_FEATURES: Final = 10
-PROFILE_WORDS: Final = 11
+PROFILE_GAPS: Final = 11  # how many features have no window
+PROFILE_WORDS: Final = 12
 
-# windows
+# windows: those of one delay stand together, the shortest first
 WINDOW_US: Final = 0
 WINDOW_DELAY_US: Final = 1
-WINDOW_WORDS: Final = 2
+WINDOW_FEATURE: Final = 2  # first of its features, relative to the profile
+WINDOW_SUMS: Final = 3  # how many of them are counts and sums, which come first
+WINDOW_MEANS: Final = 4  # how many are means, which come next
+WINDOW_FEATURES: Final = 5  # how many there are in all
+WINDOW_WORDS: Final = 6
 
-# features
-FEATURE_OPERATION: Final = 0
-FEATURE_COLUMN: Final = 1  # of the features matrix
-FEATURE_WINDOW: Final = 2  # index within the profile's windows, -1: none
-FEATURE_COUNT: Final = 3  # measure that counts the events, relative to the profile
-FEATURE_SUM: Final = 4  # measure summed (SUM, MEAN), of the logarithms, of the sines, or the extreme
+# features; what counts and sums need stands first, and a row is as long as a cache line
+FEATURE_COLUMN: Final = 0  # of the features matrix
+FEATURE_SUM: Final = 1  # measure summed (COUNT, SUM, MEAN), of the logarithms, of the sines, or the extreme
+FEATURE_OWN: Final = 2  # 1: the event itself is a part of the answer
+FEATURE_SCALE: Final = 3  # answers about values are divided by this
+FEATURE_COUNT: Final = 4  # measure that counts the events, relative to the profile
 FEATURE_SQUARE: Final = 5  # measure of squared logarithms, or of the cosines
-FEATURE_SCALE: Final = 6  # answers about values are divided by this
-FEATURE_OWN: Final = 7  # 1: the event itself is a part of the answer
-FEATURE_OTHER: Final = 8  # RATIO: the long window's index; GAP: which gap, 1 is the newest
-FEATURE_WORDS: Final = 9
+FEATURE_OTHER: Final = 6  # RATIO: the long window's index; GAP: which gap, 1 is the newest
+FEATURE_OPERATION: Final = 7
+FEATURE_WORDS: Final = 8
 
 OPERATION_COUNT: Final = 0
 OPERATION_SUM: Final = 1

@@ -138,7 +138,7 @@ class _Plan:
     conditions: list[str] = field(default_factory=list)
     measures: list[Key] = field(default_factory=list)
     profiles: list[list[int]] = field(default_factory=list)
-    windows: list[tuple[int, int]] = field(default_factory=list)
+    windows: list[list[int]] = field(default_factory=list)
     reads: list[list[int]] = field(default_factory=list)
     rates: list[list[int]] = field(default_factory=list)
     places: list[list[int]] = field(default_factory=list)
@@ -164,7 +164,7 @@ def _add_measures(plan: _Plan, entity_type: int, entity: str, profile: Profile, 
     first = len(plan.measures)
     plan.measures += own.measures()
     if own.reads:
-        windows = own.windows()
+        windows = own.window_rows()
         row = [0] * layout.PROFILE_WORDS
         row[layout.PROFILE_TYPE] = entity_type
         row[layout.PROFILE_INCREMENT] = first
@@ -175,8 +175,9 @@ def _add_measures(plan: _Plan, entity_type: int, entity: str, profile: Profile, 
         row[layout.PROFILE_WINDOW], row[layout.PROFILE_WINDOWS] = len(plan.windows), len(windows)
         row[layout.PROFILE_FEATURE], row[layout.PROFILE_FEATURES] = len(plan.reads), len(own.reads)
         plan.profiles.append(row)
+        row[layout.PROFILE_GAPS] = own.gaps()
         plan.windows += windows
-        plan.reads += own.read_rows(windows)
+        plan.reads += own.read_rows()
     return own.rate_rows(entity_type, first)
 
 

@@ -116,6 +116,9 @@ def load_yaml(text: str, *, name: str) -> Document:
         builder.problems.append(
             Problem(name, text.count("\n", 0, error.position) + 1, 1, "a control character; remove it")
         )
+    except ValueError:
+        # ruamel makes a character of any number that an escape names.
+        builder.report(builder.mark, "behind this stands an escape of no character, above \\U0010ffff; remove it")
     if builder.problems:
         raise ConfigError(builder.problems)
     return Document(name, builder.root, text, builder.places)
@@ -166,6 +169,8 @@ class _Builder:
         self.root: Any = None
         self.places: dict[KeyPath, Place] = {}
         self.problems: list[Problem] = []
+        self.mark: Any = None
+        """Where the last event ended."""
         self._stack: list[_Open] = []
         self._nodes = 0
         self._documents = 0
@@ -177,6 +182,7 @@ class _Builder:
     def take(self, event: Any) -> None:
         """Takes one event."""
         kind = type(event).__name__
+        self.mark = event.end_mark
         if kind == "DocumentStartEvent":
             self._documents += 1
             if self._documents > 1:
@@ -234,14 +240,19 @@ class _Builder:
     def _key(self, parent: _Open, event: Any, kind: str) -> None:
         if kind != "ScalarEvent":
             self._stop(event, "a key must be text, not a list or a mapping")
+        self._check_characters(event)
         parent.key, parent.key_event = str(event.value), event
         if parent.key in parent.data:
             self.report(event.start_mark, f'the key "{parent.key[:64]}" stands here twice')
 
-    def _scalar(self, event: Any) -> Any:
+    def _check_characters(self, event: Any) -> None:
         value: str = event.value
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             self.report(event.start_mark, "half a surrogate pair (\\ud800 to \\udfff) is not a character")
+
+    def _scalar(self, event: Any) -> Any:
+        value: str = event.value
+        self._check_characters(event)
         if event.style:
             return value
         if value in _NULL:

@@ -100,6 +100,11 @@ MISTAKES = [
         "count: []",
         "11:7: refund asks for nothing; add for example count: [24h]",
     ),
+    (
+        "count: [24h], since_last: true",
+        "count: [24h], since_last: true, delay: 1h",
+        "11:76: a delay shifts windows, and since_last has none; ask for it in a measure without delay",
+    ),
     ("distinct: {device", "distinct: {devise", '12:16: unknown entity "devise"; did you mean "device"?'),
     ("distinct: {device: [24h]}", "distinct: {device: [24h, 24h]}", '12:30: "24h" stands here twice'),
     ("new: [device]", "new: [devise]", '13:11: unknown entity "devise"; did you mean "device"?'),
@@ -150,7 +155,7 @@ CHANGES = [
     ("[card, account]", "[card, payee]", ["card.component_size", "account.over_degree_cap"]),
     ("of: txn.amount", "of: numbers.basket", ["card.amount_sum_1h", "card.amount_zscore_24h"]),
     ("txn.monetary &&", "txn.night &&", ["card.amount_sum_24h", "card.share", "card.half"]),
-    ("since_last: true", "since_last: true, delay: 1h", ["card.refund_count_24h"]),
+    ("count: [24h], since_last: true", "count: [24h], delay: 1h", ["card.refund_count_24h"]),
     ("count: [24h]", "count: [60d]", ["card.first_seen_age_s", "card.new_device", "card.component_size"]),
     ("device: [24h]", "device: [60d]", ["card.first_seen_age_s", "card.new_device", "card.component_size"]),
     ("card.share / 2", "card.share / 3", ["card.half"]),
@@ -308,5 +313,5 @@ def test_entities_are_remembered_as_far_as_any_window_reaches() -> None:
 
     assert kept_days(GOOD, "card") == kept_days(GOOD, "device") == MEMORY_US / US_PER_DAY
     assert 60 == kept_days(changed("device: [24h]", "device: [60d]"), "card")
-    assert 75 == kept_days(changed("count: [24h]", "count: [60d], delay: 15d"), "card")
+    assert 75 == kept_days(changed("count: [24h], since_last: true", "count: [60d], delay: 15d"), "card")
     assert -lateness_us / US_PER_DAY == kept_days(GOOD, "phone")

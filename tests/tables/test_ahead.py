@@ -1,14 +1,14 @@
 """Memory is touched before it is needed, and nothing in it changes."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 
 from riskengine.limits import EngineLimits
 from riskengine.tables import layout
-from riskengine.tables.store import Ahead, create_store
-
-PAGE_BYTES = 2 << 20
+from riskengine.tables.ahead import ARENA_AHEAD_BYTES, HEADS_AHEAD_BYTES, PAGE_BYTES, Ahead
+from riskengine.tables.store import create_store
 
 
 def resident_bytes() -> int:
@@ -45,5 +45,25 @@ def test_what_is_next_is_in_memory_and_the_rest_is_not() -> None:
     ahead.touch(1)
 
     taken = resident_bytes() - before
-    assert 0 < taken < (store.slot_tags.nbytes + store.slot_entities.nbytes) + 16 * PAGE_BYTES
+    slots = store.slot_tags.nbytes + store.slot_entities.nbytes
+    ready = HEADS_AHEAD_BYTES + ARENA_AHEAD_BYTES
+    assert slots + ready - PAGE_BYTES < taken < slots + ready + 16 * PAGE_BYTES
     assert not np.any(store.heads)
+
+
+def test_what_comes_next_is_made_ready_while_events_are_folded() -> None:
+    """Goal: the pages of the next entities are there before them. Method: as many are used as were ready, then one more look."""
+    limits = EngineLimits(entities_max=200_000, arena_mib=512, recent_decisions_max=16)
+    store = create_store(retentions_us=[10**12], relation_count_max=0, limits=limits)
+    ahead = Ahead(store)
+    store.arena[: ARENA_AHEAD_BYTES // 8] = 1
+    store.counters[layout.COUNTER_ARENA_NEXT] = ARENA_AHEAD_BYTES // 8
+    before = resident_bytes()
+
+    ahead.touch(64)
+
+    deadline_s = time.monotonic() + 30.0
+    while resident_bytes() - before < ARENA_AHEAD_BYTES - PAGE_BYTES and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert resident_bytes() - before >= ARENA_AHEAD_BYTES - PAGE_BYTES
+    assert not np.any(store.arena[ARENA_AHEAD_BYTES // 8 :])

@@ -227,3 +227,24 @@ def test_amount_that_is_missing_is_not_zero() -> None:
 
     assert [None, 50, 50] == column(told, "card.amount_mean_1h")
     assert [1, 1, 2] == column(told, "card.amount_count_1h")
+
+
+def test_a_profile_may_have_more_windows_than_there_are_entity_types() -> None:
+    """Goal: no kernel takes the place of a window for an entity. Method: 64 windows, by bounds checks and by counting."""
+    measures = ", ".join(
+        f"m{index}: {{count: [{', '.join(f'{16 * index + number + 1}s' for number in range(16))}]}}"
+        for index in range(4)
+    )
+    features = compiled(f"{{card: {{first_seen: true, measures: {{{measures}}}}}}}")
+    events = payments([0, 1, 5, 20, 63.5, 64, 200], cards=[7, 7, 7, 8, 7, 7, 7])
+
+    told = fold(pipeline_of(features), events)
+
+    assert told == fold(pipeline_of(features), events, batch=1)
+    ages = [0.0, 1.0, 5.0, None, 63.5, 64.0, 200.0]
+    for at, age in enumerate(ages):
+        for window in range(1, 65):
+            earlier = [ages[k] for k in range(at + 1) if ages[k] is not None] if age is not None else [20.0]
+            newest = age if age is not None else 20.0
+            expected = sum(newest - window < each <= newest for each in earlier if each is not None)
+            assert told[at][f"card.m{(window - 1) // 16}_count_{window}s"] == expected

@@ -10,12 +10,13 @@ INVARIANT: nothing here depends on the length of the batch. Called by `engine.pi
 import numpy as np
 
 from riskengine.engine.erasure.kernels import erase_tags
+from riskengine.engine.fetching.kernels import AHEAD_ROWS, fetch_ahead
 from riskengine.engine.recent.kernels import move_horizon
 from riskengine.enums import DecisionFlag, Kind, Stage
 from riskengine.jit import borrowed, kernel
 from riskengine.linkage.kernels import linkage_event
 from riskengine.tables.kernels import entity_find, entity_touch
-from riskengine.tables.keys.kernels import keep_fields, key_tags
+from riskengine.tables.keys.kernels import keep_fields
 from riskengine.tables.layout import (
     COUNTER_HORIZON_US,
     COUNTER_LATE_DROPPED,
@@ -29,13 +30,14 @@ from riskengine.tables.layout import (
     TYPE_RETENTION_US,
 )
 from riskengine.tables.members.kernels import relations_event
-from riskengine.types import ENTITIES, EVENT_WORD, TAG_WORD_FIRST
+from riskengine.types import EVENT_WORD
 from riskengine.velocity.kernels import curve_insert, curve_room
 from riskengine.velocity.layout import (
     PROFILE_EPSILON_SHIFT,
     PROFILE_EXTREMES,
     PROFILE_FEATURE,
     PROFILE_FEATURES,
+    PROFILE_GAPS,
     PROFILE_HORIZON_US,
     PROFILE_INCREMENT,
     PROFILE_ROWS_MAX,
@@ -58,10 +60,11 @@ _LINKAGE = int(Stage.LINKAGE)
 _FOLDED = int(DecisionFlag.FOLDED)
 _APPROXIMATE = int(DecisionFlag.APPROXIMATE)
 _MATCHED = int(DecisionFlag.MATCHED)
-_ENTITY_COUNT = len(ENTITIES)
+SCRATCH_ROWS = 2 + 2 * AHEAD_ROWS
+"""The entities of the event; the fields of a declared one, or where the windows of a profile begin; the ring of those ahead."""
 
 
-@kernel()
+@kernel(inline=True)
 def profile_event(
     heads,
     arena,
@@ -75,6 +78,7 @@ def profile_event(
     read,
     windows,
     reads,
+    olders,
     features,
     valid,
     row,
@@ -109,7 +113,7 @@ def profile_event(
     own_windows = windows[profile[PROFILE_WINDOW] : profile[PROFILE_WINDOW] + profile[PROFILE_WINDOWS]]
     own_reads = reads[profile[PROFILE_FEATURE] : profile[PROFILE_FEATURE] + profile[PROFILE_FEATURES]]
     if entity < 0 or heads[entity, HEAD_CURVE] == 0:
-        curve_read_empty(first, increments_row, own_reads, own_windows, features, valid, row)
+        curve_read_empty(first, increments_row, own_windows, own_reads, features, valid, row)
         return
     curve_read(
         heads,
@@ -120,18 +124,20 @@ def profile_event(
         increments_row,
         inserted,
         time_us,
+        profile[PROFILE_GAPS],
         own_windows,
         own_reads,
+        olders,
         features,
         valid,
         row,
     )
 
 
-@kernel()
+@kernel(inline=True)
 def profiles_event(
-    heads, arena, free, counters, entities, tags, profiles, increments_row, time_us, fold, read, windows, reads, features,
-    valid, row,
+    heads, arena, free, counters, entities, tags, profiles, increments_row, time_us, fold, read, windows, reads, olders,
+    features, valid, row,
 ):  # fmt: skip
     """Folds one event into the curves of all its entities and answers their features.
 
@@ -146,14 +152,14 @@ def profiles_event(
             continue
         profile_event(
             heads, arena, free, counters, entity, profiles[index], increments_row, time_us, fold, read, windows, reads,
-            features, valid, row,
+            olders, features, valid, row,
         )  # fmt: skip
         if entity >= 0:
             approximate = approximate or (heads[entity, HEAD_FLAGS] & FLAG_THINNED) != 0
     return approximate
 
 
-@kernel()
+@kernel(inline=True)
 def resolve_entities(slot_tags, slot_entities, heads, arena, types, free, counters, tags, time_us, fold, entities):
     """Finds the entities of one event, adding the new ones if it is folded.
 
@@ -175,25 +181,24 @@ def resolve_entities(slot_tags, slot_entities, heads, arena, types, free, counte
             entities[entity_type] = entity_find(slot_tags, slot_entities, types, entity_type, tag)
 
 
-@kernel()
-def entities_event(slot_tags, slot_entities, heads, arena, types, free, counters, event, keys, scratch, time_us, fold):
+@kernel(inline=True)
+def entities_event(
+    slot_tags, slot_entities, heads, arena, types, free, counters, event, keys, tags, entities, time_us, fold
+):
     """Finds the entities of one event, declared ones included, adding the new ones if it is folded.
 
     Args:
         event: int64[EVENT_WORDS].
         keys: int64[K, KEY_WORDS].
-        scratch: int64[3, entity types]; the entities and their tags are written into its first two rows.
+        tags: int64[entity types], 0 where absent.
+        entities: int64[entity types], written.
     """
-    tags = scratch[1]
-    for entity_type in range(_ENTITY_COUNT):
-        tags[entity_type] = event[TAG_WORD_FIRST + entity_type]
-    key_tags(event, keys, scratch[2], tags)
-    resolve_entities(slot_tags, slot_entities, heads, arena, types, free, counters, tags, time_us, fold, scratch[0])
+    resolve_entities(slot_tags, slot_entities, heads, arena, types, free, counters, tags, time_us, fold, entities)
     if fold:
-        keep_fields(heads, arena, free, counters, types, event, keys, scratch[0])
+        keep_fields(heads, arena, free, counters, types, event, keys, entities)
 
 
-@kernel()
+@kernel(inline=True)
 def registers_event(
     heads, arena, free, counters, types, entities, tags, event, position, increments_row, time_us, fold, read, rates,
     places, features, valid, row,
@@ -216,7 +221,7 @@ def registers_event(
     return newer
 
 
-@kernel()
+@kernel(inline=True)
 def read_first_seen(heads, entities, time_us, first_seen, features, valid, row):
     """Answers how long each known entity has been known; a new one has no answer."""
     for entity_type in range(len(entities)):
@@ -227,7 +232,7 @@ def read_first_seen(heads, entities, time_us, first_seen, features, valid, row):
             valid[row, column] = 1
 
 
-@kernel()
+@kernel(inline=True)
 def touch_entities(heads, entities, time_us):
     """Counts one folded event for each of its entities."""
     for entity_type in range(len(entities)):
@@ -238,7 +243,7 @@ def touch_entities(heads, entities, time_us):
             heads[entity, HEAD_FIRST_TIME] = min(heads[entity, HEAD_FIRST_TIME], time_us)
 
 
-@kernel()
+@kernel(inline=True)
 def in_time(counters, time_us, lateness_us):
     """Tells whether an event is to be folded, and moves the newest time; one that is too late is counted.
 
@@ -254,7 +259,7 @@ def in_time(counters, time_us, lateness_us):
     return True
 
 
-@kernel()
+@kernel(inline=True)
 def fold_in_order(
     events, increments, keys, profiles, windows, reads, rates, places, first_seen, relations, relation_reads, links,
     link_columns, slot_tags, slot_entities, heads, arena, types, free, counters, nodes, seen_times, features, valid,
@@ -263,9 +268,19 @@ def fold_in_order(
     """Folds a batch; as `fold_events`."""
     folded = 0
     positions = events.view(np.float64)
-    entities = scratch[0]
-    tags = scratch[1]
-    for row in range(len(events)):
+    type_count = len(types)
+    entities = scratch[0][:type_count]
+    ring = scratch[2:]
+    count = len(events)
+    for step in range(count + AHEAD_ROWS - 1):
+        fetch_ahead(
+            slot_tags, slot_entities, heads, arena, types, events, keys, profiles, relations, scratch[1], ring, step,
+            answers,
+        )  # fmt: skip
+        row = step - AHEAD_ROWS + 1
+        if row < 0:
+            continue
+        tags = ring[row % AHEAD_ROWS][:type_count]
         flags[row] = 0
         time_us = events[row, _TIME]
         move_horizon(counters, seen_times, time_us)
@@ -281,13 +296,14 @@ def fold_in_order(
         scored = answers and events[row, _KIND] == _SCORE
         read = scored and (events[row, _SKIP] & _VELOCITY) == 0
         entities_event(
-            slot_tags, slot_entities, heads, arena, types, free, counters, events[row], keys, scratch, time_us, fold
-        )
+            slot_tags, slot_entities, heads, arena, types, free, counters, events[row], keys, tags, entities, time_us,
+            fold,
+        )  # fmt: skip
         if read and fold:
             read_first_seen(heads, entities, time_us, first_seen, features, valid, row)
         approximate = profiles_event(
             heads, arena, free, counters, entities, tags, profiles, increments[row], time_us, fold, read, windows, reads,
-            features, valid, row,
+            scratch[1], features, valid, row,
         )  # fmt: skip
         relate = fold and events[row, _KIND] != _OUTCOME
         newer = registers_event(
@@ -336,7 +352,7 @@ def fold_events(
         features: float64[n, F], written where present.
         valid: uint8[n, F], 1 where present.
         flags: int64[n], written: FOLDED and APPROXIMATE.
-        scratch: int64[3, entity types, at least KEY_FIELDS_MAX].
+        scratch: int64[SCRATCH_ROWS, entity types, at least KEY_FIELDS_MAX and the windows of every profile].
         lateness_us: How much older than the newest an event may be and still be folded, microseconds.
         answers: Whether features are wanted at all; recovery wants none. The state is the same either way.
 

@@ -49,7 +49,7 @@ from riskengine.tables.layout import (
 from riskengine.tables.sampling.kernels import entry_matters, member_level, sample_give_up
 
 
-@kernel()
+@kernel(inline=True)
 def relation_find(arena, offset, count, member):
     """Returns the position of a member among the entries, or -1. Reads one word of each."""
     for position in range(count):
@@ -129,7 +129,7 @@ def relation_room(heads, arena, free, counters, entity, relation, member, time_u
     return count
 
 
-@kernel()
+@kernel(inline=True)
 def relation_touch(heads, arena, free, counters, entity, relation, member, time_us):
     """Notes that `member` was seen with an entity.
 
@@ -174,7 +174,7 @@ def relation_touch(heads, arena, free, counters, entity, relation, member, time_
     return np.int64(1)
 
 
-@kernel()
+@kernel(inline=True)
 def relation_count(heads, arena, entity, word, since_us):
     """Counts the members last seen after a time, by the lowest level that is complete since then.
 
@@ -261,7 +261,7 @@ def relations_rename(heads, arena, types, relations, member_type, tag, new_tag):
     return renamed
 
 
-@kernel()
+@kernel(inline=True)
 def relations_event(
     heads, arena, free, counters, entities, tags, time_us, fold, read, relations, reads, features, valid, row
 ):

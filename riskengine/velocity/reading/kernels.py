@@ -13,7 +13,7 @@ import numpy as np
 from riskengine.jit import kernel
 from riskengine.tables.layout import HEAD_CURVE, HEAD_CURVE_META, MEMORY_US, META_COUNT_MASK
 from riskengine.types import MISSING
-from riskengine.velocity.kernels import row_at
+from riskengine.velocity.kernels import row_at, row_between
 from riskengine.velocity.layout import (
     CONCENTRATION_MAX,
     FEATURE_COLUMN,
@@ -24,24 +24,26 @@ from riskengine.velocity.layout import (
     FEATURE_SCALE,
     FEATURE_SQUARE,
     FEATURE_SUM,
-    FEATURE_WINDOW,
     HOUR_EVENTS_MIN,
+    HOUR_FRACTION_BITS,
     LOG_FRACTION_BITS,
     OPERATION_COUNT,
-    OPERATION_GAP,
     OPERATION_HOUR_CONCENTRATION,
     OPERATION_HOUR_DEVIATION,
     OPERATION_MAX,
     OPERATION_MEAN,
     OPERATION_MIN,
     OPERATION_RATIO,
-    OPERATION_SINCE_LAST,
     OPERATION_STD,
     OPERATION_SUM,
     OPERATION_ZSCORE,
     STD_EVENTS_MIN,
     STD_FLOOR,
     WINDOW_DELAY_US,
+    WINDOW_FEATURE,
+    WINDOW_FEATURES,
+    WINDOW_MEANS,
+    WINDOW_SUMS,
     WINDOW_US,
 )
 
@@ -56,6 +58,12 @@ def _over(arena, newer, older, measure):
 def _put(features, valid, row, column, value):
     features[row, column] = value
     valid[row, column] = 1
+
+
+@kernel(inline=True)
+def _in_units(value, scale):
+    """Returns a value in the units of the answer. Most scales are 1, and a division costs more than to ask."""
+    return float(value) if scale == 1 else value / float(scale)
 
 
 @kernel()
@@ -116,40 +124,63 @@ def concentration(resultant):
 
 
 @kernel()
-def curve_read_empty(first, increments_row, reads, windows, features, valid, row):
+def curve_read_empty(first, increments_row, windows, reads, features, valid, row):
     """Answers for an entity without a curve: counts and sums are what the event itself adds, most else is missing.
 
     Args:
-        reads: int64[f, FEATURE_WORDS] of this profile.
         windows: int64[w, WINDOW_WORDS] of this profile.
+        reads: int64[f, FEATURE_WORDS] of this profile.
     """
-    for index in range(len(reads)):
-        operation = reads[index, FEATURE_OPERATION]
-        if reads[index, FEATURE_WINDOW] < 0:
-            continue
-        own = reads[index, FEATURE_OWN] if windows[reads[index, FEATURE_WINDOW], WINDOW_DELAY_US] == 0 else 0
-        counted = increments_row[first + reads[index, FEATURE_COUNT]] * own
-        value = increments_row[first + reads[index, FEATURE_SUM]]
-        column = reads[index, FEATURE_COLUMN]
-        if operation == OPERATION_COUNT:
-            _put(features, valid, row, column, float(counted))
-        elif operation == OPERATION_SUM:
-            _put(features, valid, row, column, value * own / float(reads[index, FEATURE_SCALE]))
-        elif counted == 0:
-            continue
-        elif operation == OPERATION_MEAN or operation == OPERATION_MAX:
-            _put(features, valid, row, column, value / float(reads[index, FEATURE_SCALE]))
-        elif operation == OPERATION_MIN:
-            _put(features, valid, row, column, -value / float(reads[index, FEATURE_SCALE]))
-        elif operation == OPERATION_RATIO:
-            long_us = windows[reads[index, FEATURE_OTHER], WINDOW_US]
-            short_us = windows[reads[index, FEATURE_WINDOW], WINDOW_US]
-            _put(features, valid, row, column, long_us / float(short_us))
+    for window in range(len(windows)):
+        # A delayed window ends before the event.
+        current = 1 if windows[window, WINDOW_DELAY_US] == 0 else 0
+        start = windows[window, WINDOW_FEATURE]
+        for index in range(start, start + windows[window, WINDOW_FEATURES]):
+            operation = reads[index, FEATURE_OPERATION]
+            own = reads[index, FEATURE_OWN] * current
+            counted = increments_row[first + reads[index, FEATURE_COUNT]] * own
+            value = increments_row[first + reads[index, FEATURE_SUM]]
+            column = reads[index, FEATURE_COLUMN]
+            if operation == OPERATION_COUNT or operation == OPERATION_SUM:
+                _put(features, valid, row, column, value * own / float(reads[index, FEATURE_SCALE]))
+            elif counted == 0:
+                continue
+            elif operation == OPERATION_MEAN or operation == OPERATION_MAX:
+                _put(features, valid, row, column, value / float(reads[index, FEATURE_SCALE]))
+            elif operation == OPERATION_MIN:
+                _put(features, valid, row, column, -value / float(reads[index, FEATURE_SCALE]))
+            elif operation == OPERATION_RATIO:
+                long_us = windows[reads[index, FEATURE_OTHER], WINDOW_US]
+                _put(features, valid, row, column, long_us / float(windows[window, WINDOW_US]))
+
+
+@kernel(inline=True)
+def _read_sums(arena, newer, older, reads, first, end, own_increments, current, held, features, valid, row):
+    """Answers counts and sums, the reads from ``first`` to before ``end``."""
+    for index in range(first, end):
+        measure = reads[index, FEATURE_SUM]
+        own = own_increments[measure] * (reads[index, FEATURE_OWN] * current - held)
+        value = _over(arena, newer, older, measure) + own
+        _put(features, valid, row, reads[index, FEATURE_COLUMN], _in_units(value, reads[index, FEATURE_SCALE]))
+
+
+@kernel(inline=True)
+def _read_means(arena, newer, older, reads, first, end, own_increments, current, held, features, valid, row):
+    """Answers means, the reads from ``first`` to before ``end``."""
+    for index in range(first, end):
+        counting = reads[index, FEATURE_COUNT]
+        measure = reads[index, FEATURE_SUM]
+        change = reads[index, FEATURE_OWN] * current - held
+        events = _over(arena, newer, older, counting) + own_increments[counting] * change
+        if events >= 1:
+            total = _over(arena, newer, older, measure) + own_increments[measure] * change
+            mean = _in_units(total / float(events), reads[index, FEATURE_SCALE])
+            _put(features, valid, row, reads[index, FEATURE_COLUMN], mean)
 
 
 @kernel()
 def _read_moments(arena, newer, older, read, own_increments, own, held, features, valid, row):
-    """Answers a mean, a spread or a deviation."""
+    """Answers a spread or a deviation."""
     operation = read[FEATURE_OPERATION]
     column = read[FEATURE_COLUMN]
     # A zscore is about the event, which must reach the window but is no part of what it is held against.
@@ -158,14 +189,9 @@ def _read_moments(arena, newer, older, read, own_increments, own, held, features
     total_measure = read[FEATURE_SUM]
     events = _over(arena, newer, older, counting) + own_increments[counting] * change
     total = _over(arena, newer, older, total_measure) + own_increments[total_measure] * change
-    if events < 1:
-        return
-    mean = total / float(events)
-    if operation == OPERATION_MEAN:
-        _put(features, valid, row, column, mean / float(read[FEATURE_SCALE]))
-        return
     if events < STD_EVENTS_MIN:
         return
+    mean = total / float(events)
     square_measure = read[FEATURE_SQUARE]
     squares = _over(arena, newer, older, square_measure) + own_increments[square_measure] * change
     one = float(1 << LOG_FRACTION_BITS)
@@ -208,7 +234,7 @@ def _read_hours(arena, newer, older, read, own_increments, own, held, features, 
     sines = float(_over(arena, newer, older, read[FEATURE_SUM]) + sine * change)
     cosines = float(_over(arena, newer, older, read[FEATURE_SQUARE]) + cosine * change)
     if read[FEATURE_OPERATION] == OPERATION_HOUR_CONCENTRATION:
-        resultant = np.sqrt(sines * sines + cosines * cosines) / (events * float(1 << 20))
+        resultant = np.sqrt(sines * sines + cosines * cosines) / (events * float(1 << HOUR_FRACTION_BITS))
         _put(features, valid, row, read[FEATURE_COLUMN], concentration(min(resultant, 1.0)))
     elif own_increments[counting] != 0 and (sines != 0.0 or cosines != 0.0):
         # The angle between the event and the mean, by the two vectors' cross and dot products.
@@ -218,80 +244,139 @@ def _read_hours(arena, newer, older, read, own_increments, own, held, features, 
 
 
 @kernel()
-def _read_ratio(arena, offset, width, newer, older, end_us, reads, index, windows, own_increments, change,
+def _read_ratio(arena, offset, width, newer, older, end_us, short_us, long_us, read, own_increments, change,
                 features, valid, row):  # fmt: skip
     """Answers how much faster events come in the short window than in the long one."""
-    counting = reads[index, FEATURE_COUNT]
-    long_us = windows[reads[index, FEATURE_OTHER], WINDOW_US]
+    counting = read[FEATURE_COUNT]
     longer = offset + row_at(arena, offset, width, (older - offset) // width + 1, end_us - long_us) * width
     long_events = _over(arena, newer, longer, counting) + own_increments[counting] * change
     if long_events > 0:
         short_events = _over(arena, newer, older, counting) + own_increments[counting] * change
-        short_us = windows[reads[index, FEATURE_WINDOW], WINDOW_US]
         pace = short_events / float(long_events) * (long_us / float(short_us))
-        _put(features, valid, row, reads[index, FEATURE_COLUMN], pace)
+        _put(features, valid, row, read[FEATURE_COLUMN], pace)
 
 
 @kernel()
+def _read_others(arena, offset, width, newer, older, end_us, windows, window, reads, first, end, own_increments, current,
+                 held, features, valid, row):  # fmt: skip
+    """Answers all but counts, sums and means, the reads from ``first`` to before ``end``."""
+    for index in range(first, end):
+        read = reads[index]
+        operation = read[FEATURE_OPERATION]
+        own = read[FEATURE_OWN] * current
+        if operation == OPERATION_MAX or operation == OPERATION_MIN:
+            _read_extreme(arena, newer, older, width, read, own_increments, own, held, features, valid, row)
+        elif operation == OPERATION_RATIO:
+            short_us = windows[window, WINDOW_US]
+            long_us = windows[read[FEATURE_OTHER], WINDOW_US]
+            _read_ratio(
+                arena, offset, width, newer, older, end_us, short_us, long_us, read, own_increments, own - held,
+                features, valid, row,
+            )  # fmt: skip
+        elif operation == OPERATION_HOUR_DEVIATION or operation == OPERATION_HOUR_CONCENTRATION:
+            _read_hours(arena, newer, older, read, own_increments, own, held, features, valid, row)
+        else:
+            _read_moments(arena, newer, older, read, own_increments, own, held, features, valid, row)
+
+
+@kernel()
+def _read_gaps(arena, offset, width, position, reads, gaps, time_us, features, valid, row):
+    """Answers the reads that ask for no window, the first ``gaps``; ``position`` is of the row before the event's own."""
+    for index in range(gaps):
+        counting, number = reads[index, FEATURE_COUNT], reads[index, FEATURE_OTHER]
+        elapsed_us = since_event(arena, offset, width, position, counting, number, time_us)
+        if elapsed_us >= 0:
+            _put(features, valid, row, reads[index, FEATURE_COLUMN], elapsed_us / 1e6)
+
+
+@kernel(inline=True)
+def curve_search(arena, offset, width, newest, time_us, windows, olders):
+    """Finds where the windows begin. No search waits for another one, so that a processor runs several at once.
+
+    Args:
+        newest: The last row at or before the event.
+        time_us: Of the event, microseconds since the epoch.
+        windows: int64[w, WINDOW_WORDS].
+        olders: int64[at least w], written: the offset of the last row before each window.
+    """
+    delay_us = np.int64(-1)
+    last = np.int64(0)
+    # Rows at or before, and after, the beginning of the window.
+    low = np.int64(0)
+    high = np.int64(0)
+    reach = np.int64(0)
+    for window in range(len(windows)):
+        if windows[window, WINDOW_DELAY_US] != delay_us:
+            delay_us = windows[window, WINDOW_DELAY_US]
+            last = newest if delay_us == 0 else row_at(arena, offset, width, newest + 1, time_us - delay_us)
+            low, high, reach = last, last + 1, np.int64(0)
+        # Windows of one delay come shortest first, so the walk goes on where the last one ended: back in steps that
+        # double, to rows that `engine.fetching.kernels` has asked for.
+        older_us = time_us - delay_us - windows[window, WINDOW_US]
+        while low > 0 and arena[offset + low * width] > older_us:
+            high = low
+            reach = 2 * reach + 1
+            low = max(last - reach, np.int64(0))
+        olders[window] = row_between(arena, offset, width, low, high, older_us)
+
+
+@kernel(inline=True)
 def curve_read(
-    heads, arena, entity, width, first, increments_row, inserted, time_us, windows, reads, features, valid, row
+    heads,
+    arena,
+    entity,
+    width,
+    first,
+    increments_row,
+    inserted,
+    time_us,
+    gaps,
+    windows,
+    reads,
+    olders,
+    features,
+    valid,
+    row,
 ):
     """Answers every window feature of one profile for one event: two searches of the curve for each window at the most.
 
     Args:
         inserted: Whether the event's own row is in the curve; if not, what it adds is counted here.
         time_us: Of the event, microseconds since the epoch.
+        gaps: How many of the reads ask for no window.
         windows: int64[w, WINDOW_WORDS] of this profile.
-        reads: int64[f, FEATURE_WORDS] of this profile; those of one window stand together, shorter windows first.
+        reads: int64[f, FEATURE_WORDS] of this profile, in the order that `windows` tells.
     """
     offset = heads[entity, HEAD_CURVE]
     count = heads[entity, HEAD_CURVE_META] & META_COUNT_MASK
     own_increments = increments_row[first:]
-    window = np.int64(-1)
-    delay_us = np.int64(-1)
-    end_us = np.int64(0)
     newest = row_at(arena, offset, width, count, time_us)
-    last = np.int64(0)
-    older_row = np.int64(0)
+    if gaps > 0:
+        position = newest - (1 if inserted else 0)
+        _read_gaps(arena, offset, width, position, reads, gaps, time_us, features, valid, row)
+    curve_search(arena, offset, width, newest, time_us, windows, olders)
+    delay_us = np.int64(-1)
     newer = np.int64(0)
-    older = np.int64(0)
-    for index in range(len(reads)):
-        operation = reads[index, FEATURE_OPERATION]
-        column = reads[index, FEATURE_COLUMN]
-        counting = reads[index, FEATURE_COUNT]
-        if operation == OPERATION_SINCE_LAST or operation == OPERATION_GAP:
-            position = newest - (1 if inserted else 0)
-            number = reads[index, FEATURE_OTHER]
-            elapsed_us = since_event(arena, offset, width, position, counting, number, time_us)
-            if elapsed_us >= 0:
-                _put(features, valid, row, column, elapsed_us / 1e6)
+    end_us = np.int64(0)
+    for window in range(len(windows)):
+        asked = windows[window, WINDOW_FEATURES]
+        if asked == 0:
             continue
-        if reads[index, FEATURE_WINDOW] != window:
-            window = reads[index, FEATURE_WINDOW]
-            if windows[window, WINDOW_DELAY_US] != delay_us:
-                delay_us = windows[window, WINDOW_DELAY_US]
-                end_us = time_us - delay_us
-                last = newest if delay_us == 0 else row_at(arena, offset, width, newest + 1, end_us)
-                newer = offset + last * width
-                older_row = last
-            # Windows of one delay come shortest first, so each search goes on where the last one ended.
-            older_row = row_at(arena, offset, width, older_row + 1, end_us - windows[window, WINDOW_US])
-            older = offset + older_row * width
+        if windows[window, WINDOW_DELAY_US] != delay_us:
+            delay_us = windows[window, WINDOW_DELAY_US]
+            end_us = time_us - delay_us
+            newer = offset + width * (newest if delay_us == 0 else row_at(arena, offset, width, newest + 1, end_us))
+        older = olders[window]
         # A delayed window ends before the event.
-        own = reads[index, FEATURE_OWN] if delay_us == 0 else 0
+        current = 1 if delay_us == 0 else 0
         held = 1 if inserted and delay_us == 0 else 0
-        if operation == OPERATION_COUNT or operation == OPERATION_SUM:
-            measure = reads[index, FEATURE_SUM]
-            value = _over(arena, newer, older, measure) + own_increments[measure] * (own - held)
-            _put(features, valid, row, column, value / float(reads[index, FEATURE_SCALE]))
-        elif operation == OPERATION_MAX or operation == OPERATION_MIN:
-            _read_extreme(arena, newer, older, width, reads[index], own_increments, own, held, features, valid, row)
-        elif operation == OPERATION_RATIO:
-            _read_ratio(
-                arena, offset, width, newer, older, end_us, reads, index, windows, own_increments, own - held,
-                features, valid, row,
+        start = windows[window, WINDOW_FEATURE]
+        means = start + windows[window, WINDOW_SUMS]
+        others = means + windows[window, WINDOW_MEANS]
+        _read_sums(arena, newer, older, reads, start, means, own_increments, current, held, features, valid, row)
+        _read_means(arena, newer, older, reads, means, others, own_increments, current, held, features, valid, row)
+        if others < start + asked:
+            _read_others(
+                arena, offset, width, newer, older, end_us, windows, window, reads, others, start + asked,
+                own_increments, current, held, features, valid, row,
             )  # fmt: skip
-        elif operation == OPERATION_HOUR_DEVIATION or operation == OPERATION_HOUR_CONCENTRATION:
-            _read_hours(arena, newer, older, reads[index], own_increments, own, held, features, valid, row)
-        else:
-            _read_moments(arena, newer, older, reads[index], own_increments, own, held, features, valid, row)

@@ -112,7 +112,7 @@ def rate_add(arena, offset, increment, shift, time_us, half_life_us):
     arena[offset] = max(min(value + added, bound), -bound)
 
 
-@kernel()
+@kernel(inline=True)
 def rates_event(
     heads,
     arena,
@@ -267,7 +267,7 @@ def place_fold(arena, offset, region, positioned, latitude, longitude, time_us, 
         arena[offset + REGISTER_POSITION_TIME] = time_us
 
 
-@kernel()
+@kernel(inline=True)
 def places_event(
     heads, arena, free, counters, types, entities, event, position, time_us, fold, read, places, features, valid, row
 ):

@@ -1,0 +1,1 @@
+"""Memory asked for before it is needed: where the entities of the next events stand."""
