@@ -19,7 +19,7 @@ profiles:
     first_seen: true
     measures:
       amount: {of: txn.amount, when: numbers.basket > 1, sum: [1h, 24h], mean: [1h]}
-      amount_home: {count: [1h, 60d], delay: 15d, since_last: true}
+      amount_home: {count: [1h, 60d], delay: 15d, ratio: [1h/40d]}
     distinct: {device: [24h]}
     new: [device]
 linkage:
@@ -58,7 +58,7 @@ DECLARED = [
     ("card.amount_sum_24h", "7:68"),
     ("card.amount_mean_1h", "7:81"),
     ("card.amount_home_count_1h", "8:29"),
-    ("card.amount_home_since_last_s", "8:51"),
+    ("card.amount_home_ratio_1h_40d", "8:59"),
     ("card.device_distinct_24h", "9:25"),
     ("card.new_device", "10:11"),
     ("card.component_size", "13:20"),
@@ -143,7 +143,7 @@ def test_unused_features_are_told_with_their_places(
     assert "features.yaml:2:28: nothing uses numbers.idle: no rule, threshold, feature, reason or model" == told[0]
     places = [line.split(" ")[0] for line in told]
     assert sorted(
-        f"features.yaml:{place}:" for place in ("2:28", "5:5", "8:29", "8:33", "8:51", "9:25", "13:20", "14:21")
+        f"features.yaml:{place}:" for place in ("2:28", "5:5", "8:29", "8:33", "8:59", "9:25", "13:20", "14:21")
     ) == (sorted(places))
 
 
@@ -155,4 +155,4 @@ def test_windows_that_outlive_the_journal_are_told(documents: dict[str, Document
         str(each).partition(": after")[0] for each in told
     ]
     assert [] == windows_beyond(documents[FEATURES], 75)
-    assert 2 == len(windows_beyond(documents[FEATURES], 1))
+    assert 3 == len(windows_beyond(documents[FEATURES], 1))

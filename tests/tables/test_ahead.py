@@ -47,7 +47,8 @@ def test_what_is_next_is_in_memory_and_the_rest_is_not() -> None:
     taken = resident_bytes() - before
     slots = store.slot_tags.nbytes + store.slot_entities.nbytes
     ready = HEADS_AHEAD_BYTES + ARENA_AHEAD_BYTES
-    assert slots + ready - PAGE_BYTES < taken < slots + ready + 16 * PAGE_BYTES
+    # What is small may come of memory that the process has already; the arena never does.
+    assert ARENA_AHEAD_BYTES - PAGE_BYTES <= taken < slots + ready + 16 * PAGE_BYTES
     assert not np.any(store.heads)
 
 
