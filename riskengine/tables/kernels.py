@@ -17,6 +17,7 @@ from riskengine.tables.layout import (
     CLASSES,
     COUNTER_ARENA_NEXT,
     COUNTER_ARENA_REFUSED,
+    EVICTION_LOOK_MAX,
     EVICTION_SAMPLE,
     HEAD_CURVE,
     HEAD_FIRST_TIME,
@@ -248,26 +249,27 @@ def entity_sweep(slot_tags, slot_entities, heads, arena, types, free, type_index
 def entity_evict_cold(slot_tags, slot_entities, heads, arena, types, free, type_index):
     """Forgets the coldest of the next EVICTION_SAMPLE entities: one seen once before one seen often, then the longest idle.
 
-    Touches the heads of the sample. Nothing is forgotten where all of them are free.
+    Where none of them was seen once, the search goes on to the first that was, EVICTION_LOOK_MAX entities in all: a flood of new
+    keys then pushes out its own, for at least one of so many neighbours soon is one of them. Touches the heads looked at.
+    Nothing is forgotten where all of them are free.
     """
     base = types[type_index, TYPE_ENTITY_BASE]
     used = types[type_index, TYPE_USED]
+    hand = types[type_index, TYPE_HAND]
     victim = np.int64(-1)
-    for step in range(min(EVICTION_SAMPLE, used)):
-        entity = base + (types[type_index, TYPE_HAND] + step) % used
+    victim_single = False
+    looked = np.int64(0)
+    while looked < used and (looked < EVICTION_SAMPLE or (looked < EVICTION_LOOK_MAX and not victim_single)):
+        entity = base + (hand + looked) % used
+        looked += 1
         if heads[entity, HEAD_TAG] == 0:
             continue
-        if victim < 0:
-            victim = entity
-            continue
         single = heads[entity, HEAD_TOUCHES] <= 1
-        victim_single = heads[victim, HEAD_TOUCHES] <= 1
-        if single != victim_single:
-            if single:
-                victim = entity
-        elif heads[entity, HEAD_LAST_TIME] < heads[victim, HEAD_LAST_TIME]:
+        colder = victim < 0 or heads[entity, HEAD_LAST_TIME] < heads[victim, HEAD_LAST_TIME]
+        if (single and not victim_single) or (single == victim_single and colder):
             victim = entity
-    types[type_index, TYPE_HAND] = (types[type_index, TYPE_HAND] + EVICTION_SAMPLE) % max(used, np.int64(1))
+            victim_single = single
+    types[type_index, TYPE_HAND] = (hand + looked) % max(used, np.int64(1))
     if victim >= 0:
         entity_drop(slot_tags, slot_entities, heads, arena, types, free, type_index, victim)
         types[type_index, TYPE_EVICTED_COLD] += 1

@@ -77,6 +77,8 @@ PROBE_MAX: Final = 128
 """How many slots a search looks at. In a region that is half full, one of random tags in 10**11 needs more."""
 EVICTION_SAMPLE: Final = 8
 """How many entities are looked at to find the coldest when a type is full."""
+EVICTION_LOOK_MAX: Final = 64
+"""How many are looked at in all, until one of them was seen once, where all of the sample were seen often."""
 SWEEP_PER_INSERT: Final = 2
 """How many entities are checked for idleness whenever one is added."""
 

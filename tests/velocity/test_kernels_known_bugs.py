@@ -201,20 +201,24 @@ def test_derived_feature_reads_the_same_event() -> None:
 
 
 def test_flood_of_new_keys_does_not_wipe_a_victims_history() -> None:
-    """Singletons leave first: ten times more new cards than fit push out each other, not the card that was used before."""
+    """Singletons leave first: ten times more new cards than fit push out each other, not a card that was used before.
+
+    The victims stand side by side, as many as two samples of the search for the coldest.
+    """
     features = compiled("{card: {measures: {payment: {count: [30d]}}}}")
-    victim = payments([0, 1, 2])
+    victims = list(range(1, 2 * layout.EVICTION_SAMPLE + 1))
+    history = payments([each / 16 for each in range(3 * len(victims))], cards=3 * victims)
     flood = payments(
         [10 + each * 0.001 for each in range(10 * LIMITS.entities_max)],
         cards=list(range(1000, 1000 + 10 * LIMITS.entities_max)),
     )
     pipeline = pipeline_of(features)
-    fold(pipeline, victim)
+    fold(pipeline, history)
     fold(pipeline, flood)
 
-    told = fold(pipeline, payments([100]))
+    told = fold(pipeline, payments([100] * len(victims), cards=victims))
 
-    assert 4 == told[0]["card.payment_count_30d"]
+    assert [4] * len(victims) == column(told, "card.payment_count_30d")
     assert pipeline.state.store.types[1, layout.TYPE_EVICTED_COLD] > 8 * LIMITS.entities_max
 
 
