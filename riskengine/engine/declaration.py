@@ -88,9 +88,7 @@ def profile_problems(
             yield document.problem(at, f"{name} asks for nothing; add for example count: [24h]", at_key=True)
         unshifted = [key for key in ("rate", "since_last", "gaps") if getattr(measure, key)]
         if measure.delay and unshifted:
-            message = (
-                f"a delay shifts windows, and {', '.join(unshifted)} has none; ask for it in a measure without delay"
-            )
+            message = f"a delay shifts windows, which are not asked of {', '.join(unshifted)}; give those a measure without it"
             yield document.problem((*at, "delay"), message, at_key=True)
         for operation in _ASKED:
             yield from _twice(document, (*at, operation), getattr(measure, operation))

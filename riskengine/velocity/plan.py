@@ -174,8 +174,8 @@ def _add_measures(plan: _Plan, entity_type: int, entity: str, profile: Profile, 
         row[layout.PROFILE_EPSILON_SHIFT] = profile.epsilon_shift
         row[layout.PROFILE_WINDOW], row[layout.PROFILE_WINDOWS] = len(plan.windows), len(windows)
         row[layout.PROFILE_FEATURE], row[layout.PROFILE_FEATURES] = len(plan.reads), len(own.reads)
-        plan.profiles.append(row)
         row[layout.PROFILE_GAPS] = own.gaps()
+        plan.profiles.append(row)
         plan.windows += windows
         plan.reads += own.read_rows()
     return own.rate_rows(entity_type, first)

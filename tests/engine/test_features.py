@@ -103,7 +103,7 @@ MISTAKES = [
     (
         "count: [24h], since_last: true",
         "count: [24h], since_last: true, delay: 1h",
-        "11:76: a delay shifts windows, and since_last has none; ask for it in a measure without delay",
+        "11:76: a delay shifts windows, which are not asked of since_last; give those a measure without it",
     ),
     ("distinct: {device", "distinct: {devise", '12:16: unknown entity "devise"; did you mean "device"?'),
     ("distinct: {device: [24h]}", "distinct: {device: [24h, 24h]}", '12:30: "24h" stands here twice'),

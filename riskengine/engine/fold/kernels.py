@@ -60,29 +60,16 @@ _LINKAGE = int(Stage.LINKAGE)
 _FOLDED = int(DecisionFlag.FOLDED)
 _APPROXIMATE = int(DecisionFlag.APPROXIMATE)
 _MATCHED = int(DecisionFlag.MATCHED)
-SCRATCH_ROWS = 2 + 2 * AHEAD_ROWS
-"""The entities of the event; the fields of a declared one, or where the windows of a profile begin; the ring of those ahead."""
+SCRATCH_ROWS = 3 + 2 * AHEAD_ROWS
+"""The entities of the event; the ends of a profile's windows, two rows, the first of which holds the fields of a declared entity
+before; the ring of those ahead."""
 
 
 @kernel(inline=True)
 def profile_event(
-    heads,
-    arena,
-    free,
-    counters,
-    entity,
-    profile,
-    increments_row,
-    time_us,
-    fold,
-    read,
-    windows,
-    reads,
-    olders,
-    features,
-    valid,
-    row,
-):
+    heads, arena, free, counters, entity, profile, increments_row, time_us, fold, read, windows, reads, ends, features,
+    valid, row,
+):  # fmt: skip
     """Folds one event into one entity's curve and answers the profile's features."""
     first = profile[PROFILE_INCREMENT]
     sums = profile[PROFILE_SUMS]
@@ -93,18 +80,9 @@ def profile_event(
         adds = adds or increments_row[measure] != 0
     if fold and adds and entity >= 0:
         count = curve_room(
-            heads,
-            arena,
-            free,
-            counters,
-            entity,
-            width,
-            sums,
-            profile[PROFILE_ROWS_MAX],
-            profile[PROFILE_HORIZON_US],
-            profile[PROFILE_EPSILON_SHIFT],
-            counters[COUNTER_NEWEST_US],
-        )
+            heads, arena, free, counters, entity, width, sums, profile[PROFILE_ROWS_MAX], profile[PROFILE_HORIZON_US],
+            profile[PROFILE_EPSILON_SHIFT], counters[COUNTER_NEWEST_US],
+        )  # fmt: skip
         if count > 0:
             curve_insert(heads, arena, entity, width, sums, count, time_us, increments_row, first)
             inserted = True
@@ -116,27 +94,14 @@ def profile_event(
         curve_read_empty(first, increments_row, own_windows, own_reads, features, valid, row)
         return
     curve_read(
-        heads,
-        arena,
-        entity,
-        width,
-        first,
-        increments_row,
-        inserted,
-        time_us,
-        profile[PROFILE_GAPS],
-        own_windows,
-        own_reads,
-        olders,
-        features,
-        valid,
-        row,
-    )
+        heads, arena, entity, width, first, increments_row, inserted, time_us, profile[PROFILE_GAPS], own_windows,
+        own_reads, ends, features, valid, row,
+    )  # fmt: skip
 
 
 @kernel(inline=True)
 def profiles_event(
-    heads, arena, free, counters, entities, tags, profiles, increments_row, time_us, fold, read, windows, reads, olders,
+    heads, arena, free, counters, entities, tags, profiles, increments_row, time_us, fold, read, windows, reads, ends,
     features, valid, row,
 ):  # fmt: skip
     """Folds one event into the curves of all its entities and answers their features.
@@ -152,7 +117,7 @@ def profiles_event(
             continue
         profile_event(
             heads, arena, free, counters, entity, profiles[index], increments_row, time_us, fold, read, windows, reads,
-            olders, features, valid, row,
+            ends, features, valid, row,
         )  # fmt: skip
         if entity >= 0:
             approximate = approximate or (heads[entity, HEAD_FLAGS] & FLAG_THINNED) != 0
@@ -270,7 +235,7 @@ def fold_in_order(
     positions = events.view(np.float64)
     type_count = len(types)
     entities = scratch[0][:type_count]
-    ring = scratch[2:]
+    ring = scratch[3:]
     count = len(events)
     for step in range(count + AHEAD_ROWS - 1):
         fetch_ahead(
@@ -303,7 +268,7 @@ def fold_in_order(
             read_first_seen(heads, entities, time_us, first_seen, features, valid, row)
         approximate = profiles_event(
             heads, arena, free, counters, entities, tags, profiles, increments[row], time_us, fold, read, windows, reads,
-            scratch[1], features, valid, row,
+            scratch[1:3], features, valid, row,
         )  # fmt: skip
         relate = fold and events[row, _KIND] != _OUTCOME
         newer = registers_event(

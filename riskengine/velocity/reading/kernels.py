@@ -244,11 +244,9 @@ def _read_hours(arena, newer, older, read, own_increments, own, held, features, 
 
 
 @kernel()
-def _read_ratio(arena, offset, width, newer, older, end_us, short_us, long_us, read, own_increments, change,
-                features, valid, row):  # fmt: skip
-    """Answers how much faster events come in the short window than in the long one."""
+def _read_ratio(arena, newer, older, longer, short_us, long_us, read, own_increments, change, features, valid, row):
+    """Answers how much faster events come in the short window than in the long one, which begins after the row at ``longer``."""
     counting = read[FEATURE_COUNT]
-    longer = offset + row_at(arena, offset, width, (older - offset) // width + 1, end_us - long_us) * width
     long_events = _over(arena, newer, longer, counting) + own_increments[counting] * change
     if long_events > 0:
         short_events = _over(arena, newer, older, counting) + own_increments[counting] * change
@@ -257,9 +255,11 @@ def _read_ratio(arena, offset, width, newer, older, end_us, short_us, long_us, r
 
 
 @kernel()
-def _read_others(arena, offset, width, newer, older, end_us, windows, window, reads, first, end, own_increments, current,
-                 held, features, valid, row):  # fmt: skip
+def _read_others(
+    arena, width, newer, olders, windows, window, reads, first, end, own_increments, current, held, features, valid, row
+):
     """Answers all but counts, sums and means, the reads from ``first`` to before ``end``."""
+    older = olders[window]
     for index in range(first, end):
         read = reads[index]
         operation = read[FEATURE_OPERATION]
@@ -267,12 +267,11 @@ def _read_others(arena, offset, width, newer, older, end_us, windows, window, re
         if operation == OPERATION_MAX or operation == OPERATION_MIN:
             _read_extreme(arena, newer, older, width, read, own_increments, own, held, features, valid, row)
         elif operation == OPERATION_RATIO:
-            short_us = windows[window, WINDOW_US]
-            long_us = windows[read[FEATURE_OTHER], WINDOW_US]
+            longer = olders[read[FEATURE_OTHER]]
+            short_us, long_us = windows[window, WINDOW_US], windows[read[FEATURE_OTHER], WINDOW_US]
             _read_ratio(
-                arena, offset, width, newer, older, end_us, short_us, long_us, read, own_increments, own - held,
-                features, valid, row,
-            )  # fmt: skip
+                arena, newer, older, longer, short_us, long_us, read, own_increments, own - held, features, valid, row
+            )
         elif operation == OPERATION_HOUR_DEVIATION or operation == OPERATION_HOUR_CONCENTRATION:
             _read_hours(arena, newer, older, read, own_increments, own, held, features, valid, row)
         else:
@@ -290,13 +289,14 @@ def _read_gaps(arena, offset, width, position, reads, gaps, time_us, features, v
 
 
 @kernel(inline=True)
-def curve_search(arena, offset, width, newest, time_us, windows, olders):
-    """Finds where the windows begin. No search waits for another one, so that a processor runs several at once.
+def curve_search(arena, offset, width, newest, time_us, windows, newers, olders):
+    """Finds where windows end and begin. No search waits for another one, so that a processor runs several at once.
 
     Args:
         newest: The last row at or before the event.
         time_us: Of the event, microseconds since the epoch.
         windows: int64[w, WINDOW_WORDS].
+        newers: int64[at least w], written: the offset of the last row in each window.
         olders: int64[at least w], written: the offset of the last row before each window.
     """
     delay_us = np.int64(-1)
@@ -317,28 +317,15 @@ def curve_search(arena, offset, width, newest, time_us, windows, olders):
             high = low
             reach = 2 * reach + 1
             low = max(last - reach, np.int64(0))
+        newers[window] = offset + last * width
         olders[window] = row_between(arena, offset, width, low, high, older_us)
 
 
 @kernel(inline=True)
 def curve_read(
-    heads,
-    arena,
-    entity,
-    width,
-    first,
-    increments_row,
-    inserted,
-    time_us,
-    gaps,
-    windows,
-    reads,
-    olders,
-    features,
-    valid,
-    row,
-):
-    """Answers every window feature of one profile for one event: two searches of the curve for each window at the most.
+    heads, arena, entity, width, first, increments_row, inserted, time_us, gaps, windows, reads, ends, features, valid, row
+):  # fmt: skip
+    """Answers every window feature of one profile for one event: a search of the curve for each window.
 
     Args:
         inserted: Whether the event's own row is in the curve; if not, what it adds is counted here.
@@ -346,6 +333,7 @@ def curve_read(
         gaps: How many of the reads ask for no window.
         windows: int64[w, WINDOW_WORDS] of this profile.
         reads: int64[f, FEATURE_WORDS] of this profile, in the order that `windows` tells.
+        ends: int64[2, at least w], scratch for where the windows end and begin.
     """
     offset = heads[entity, HEAD_CURVE]
     count = heads[entity, HEAD_CURVE_META] & META_COUNT_MASK
@@ -354,29 +342,21 @@ def curve_read(
     if gaps > 0:
         position = newest - (1 if inserted else 0)
         _read_gaps(arena, offset, width, position, reads, gaps, time_us, features, valid, row)
-    curve_search(arena, offset, width, newest, time_us, windows, olders)
-    delay_us = np.int64(-1)
-    newer = np.int64(0)
-    end_us = np.int64(0)
+    newers, olders = ends[0], ends[1]
+    curve_search(arena, offset, width, newest, time_us, windows, newers, olders)
     for window in range(len(windows)):
-        asked = windows[window, WINDOW_FEATURES]
-        if asked == 0:
-            continue
-        if windows[window, WINDOW_DELAY_US] != delay_us:
-            delay_us = windows[window, WINDOW_DELAY_US]
-            end_us = time_us - delay_us
-            newer = offset + width * (newest if delay_us == 0 else row_at(arena, offset, width, newest + 1, end_us))
-        older = olders[window]
+        newer, older = newers[window], olders[window]
         # A delayed window ends before the event.
-        current = 1 if delay_us == 0 else 0
-        held = 1 if inserted and delay_us == 0 else 0
+        current = 1 if windows[window, WINDOW_DELAY_US] == 0 else 0
+        held = 1 if inserted and current == 1 else 0
         start = windows[window, WINDOW_FEATURE]
         means = start + windows[window, WINDOW_SUMS]
         others = means + windows[window, WINDOW_MEANS]
+        end = start + windows[window, WINDOW_FEATURES]
         _read_sums(arena, newer, older, reads, start, means, own_increments, current, held, features, valid, row)
         _read_means(arena, newer, older, reads, means, others, own_increments, current, held, features, valid, row)
-        if others < start + asked:
+        if others < end:
             _read_others(
-                arena, offset, width, newer, older, end_us, windows, window, reads, others, start + asked,
-                own_increments, current, held, features, valid, row,
+                arena, width, newer, olders, windows, window, reads, others, end, own_increments, current, held,
+                features, valid, row,
             )  # fmt: skip
