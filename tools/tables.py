@@ -74,7 +74,7 @@ ROWS: Final = (
         "{:.0f} µs",
     ),
     ("memory", "filling.fresh_max_ms", "… the slowest", "{:.1f} ms"),
-    ("memory", "filling.us_per_event_for_faults", "… what page faults add to an event", "{:.1f} µs"),
+    ("memory", "filling.fresh_max_cpu_ms", "… the slowest, of the processor's time", "{:.1f} ms"),
     ("replay", "replay_events_per_s", "journaled decisions taken again, every bit compared, on one core", "{:,.0f}/s"),
     ("recovery", "recovery_events_per_s", "events folded by a restart without a snapshot", "{:,.0f}/s"),
     ("recovery", "open_with_snapshot_s", "… a restart after 280,000 events, with a snapshot", "{:.1f} s"),
